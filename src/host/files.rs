@@ -1,0 +1,226 @@
+//! Reading and writing files so that a power cut leaves the old or the new content, never a mixture.
+//!
+//! Promise: `write` and `rename` return after the data and the directory entry were fsynced. Gap: the temporary file of
+//! a killed `write` stays beside its target; its name starts with `.hostlet-`, and the next `write` of the same target
+//! removes it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::model::{Digest, Hasher};
+
+/// An operation on a file failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing} {}: {source}", path.display())]
+pub struct FileError {
+    /// What was tried, as a gerund: "opening".
+    pub doing: &'static str,
+    /// On which path.
+    pub path: PathBuf,
+    /// What the kernel answered.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// For `map_err`: what was tried, on which path.
+    pub fn doing(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self { doing, path, source }
+    }
+
+    /// Whether the path does not exist.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    }
+}
+
+/// What files are done with here.
+pub type Result<T> = std::result::Result<T, FileError>;
+
+/// The whole content. For small files; artifacts are streamed.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(FileError::doing("reading", path))
+}
+
+/// The whole content as text.
+pub fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(FileError::doing("reading", path))
+}
+
+/// `None` where the path does not exist, and the error where it cannot be known.
+pub fn if_present<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens for reading.
+pub fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(FileError::doing("opening", path))
+}
+
+/// Opens for appending, creating it with mode 0600: for partial downloads.
+pub fn open_append(path: &Path) -> Result<File> {
+    OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(path).map_err(FileError::doing("opening", path))
+}
+
+/// Creates a file that must not exist yet, with this mode whatever the umask.
+pub fn create_new(path: &Path, mode: u32) -> Result<File> {
+    let file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(FileError::doing("creating", path))?;
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(FileError::doing("setting the mode of", path))?;
+    Ok(file)
+}
+
+/// Writes a whole file: a temporary one beside it, fsync, rename over it, fsync of the directory.
+pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let temporary = temporary_beside(path);
+    if_present(remove_file(&temporary))?;
+    let attempt = || -> Result<()> {
+        let mut file = create_new(&temporary, mode)?;
+        file.write_all(content).map_err(FileError::doing("writing", path))?;
+        file.sync_all().map_err(FileError::doing("syncing", path))?;
+        rename(&temporary, path)
+    };
+    attempt().inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Makes a symbolic link, replacing what is there in one step.
+pub fn link(path: &Path, target: &Path) -> Result<()> {
+    let temporary = temporary_beside(path);
+    if_present(remove_file(&temporary))?;
+    std::os::unix::fs::symlink(target, &temporary).map_err(FileError::doing("linking", path))?;
+    rename(&temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Renames and fsyncs the directory of the new name (and of the old one, where that is another).
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(FileError::doing("renaming to", to))?;
+    sync_directory(parent(to))?;
+    if parent(from) == parent(to) { Ok(()) } else { sync_directory(parent(from)) }
+}
+
+/// Removes a file or a link, and makes that durable.
+pub fn remove_file(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(FileError::doing("removing", path))?;
+    sync_directory(parent(path))
+}
+
+/// Creates a directory and its parents; those created get the mode, whatever the umask. Existing ones stay as they are.
+pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        create_directory(above, mode)?;
+    }
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+                .map_err(FileError::doing("setting the mode of", path))?;
+            sync_directory(parent(path))
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(FileError::doing("creating", path)(error)),
+    }
+}
+
+/// Makes the entries of a directory durable.
+pub fn sync_directory(path: &Path) -> Result<()> {
+    open(path)?.sync_all().map_err(FileError::doing("syncing", path))
+}
+
+/// The digest of a file's content, read in pieces.
+pub fn digest(path: &Path) -> Result<Digest> {
+    let mut file = open(path)?;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer).map_err(FileError::doing("reading", path))? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// The names in a directory, sorted; none where it does not exist.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    let Some(entries) = if_present(fs::read_dir(path).map_err(FileError::doing("listing", path)))? else {
+        return Ok(Vec::new());
+    };
+    let mut names = entries
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(FileError::doing("listing", path))?;
+    names.sort();
+    Ok(names)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    parent(path).join(format!(".hostlet-{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writing_replaces_content_and_mode_and_leaves_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        write(&path, b"old", 0o644).unwrap();
+        write(&path, b"new", 0o600).unwrap();
+        assert_eq!(read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!(names(directory.path()).unwrap(), ["file"]);
+    }
+
+    #[test]
+    fn a_temporary_file_left_by_a_kill_does_not_stop_the_next_write() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(".hostlet-file"), "half").unwrap();
+        write(&directory.path().join("file"), b"whole", 0o644).unwrap();
+        assert_eq!(names(directory.path()).unwrap(), ["file"]);
+    }
+
+    #[test]
+    fn a_link_is_replaced_in_one_step() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("current");
+        link(&path, Path::new("a")).unwrap();
+        link(&path, Path::new("b")).unwrap();
+        assert_eq!(fs::read_link(&path).unwrap(), Path::new("b"));
+    }
+
+    #[test]
+    fn errors_name_what_was_tried_and_the_path() {
+        let error = read(Path::new("/nonexistent/file")).unwrap_err();
+        assert!(error.is_absent());
+        assert_eq!(error.to_string(), "reading /nonexistent/file: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn a_large_file_has_the_digest_of_its_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("large");
+        let content = vec![7; 1_000_003];
+        fs::write(&path, &content).unwrap();
+        assert_eq!(digest(&path).unwrap(), Digest::of(&content));
+    }
+}

@@ -1,0 +1,18 @@
+//! hostlet installs the kubelet and flannel natively on a systemd host, and refuses to until the host is fit.
+//!
+//! The rooms, and what may import what, are in `README.md` under "Architecture". This library is the program's own: it
+//! has no stable interface.
+
+pub mod config;
+pub mod facts;
+pub mod fetch;
+pub mod generation;
+pub mod health;
+pub mod host;
+pub mod model;
+pub mod output;
+pub mod plan;
+pub mod preflight;
+pub mod rehearse;
+pub mod standin;
+pub mod transaction;

@@ -1,0 +1,80 @@
+//! What happens during a run, as data: every way of showing it starts from these.
+
+use serde::Serialize;
+
+use crate::model::Component;
+
+/// One thing that happened. As JSON: an object with `event` and its fields, one a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Event {
+    /// A stage of the pipeline began: `preflight`, `fetch` ...
+    Stage {
+        /// Its name.
+        name: &'static str,
+    },
+    /// Something worth a line.
+    Note {
+        /// The text.
+        text: String,
+    },
+    /// Something that a person should look at, and that does not stop the run.
+    Warning {
+        /// The text.
+        text: String,
+    },
+    /// A download began; `total` is in bytes, where the source told it.
+    FetchStarted {
+        /// What is fetched.
+        component: Component,
+        /// From where, without credentials.
+        source: String,
+        /// Bytes in all.
+        total: Option<u64>,
+    },
+    /// Bytes that arrived so far.
+    FetchProgress {
+        /// What is fetched.
+        component: Component,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// A download is there and its digest matched; `cached` when nothing had to be transferred.
+    Fetched {
+        /// What was fetched.
+        component: Component,
+        /// Its digest.
+        digest: String,
+        /// It was in the cache.
+        cached: bool,
+    },
+    /// A change of the host is made.
+    Change {
+        /// What it does.
+        description: String,
+        /// Why.
+        reason: String,
+    },
+    /// A change was undone after a failure.
+    Undone {
+        /// What it was.
+        description: String,
+    },
+}
+
+/// Where events go. Cheap to clone; may be called from any thread.
+pub trait Sink: Send + Sync {
+    /// Takes one event. Never blocks for long and never fails: output is not a reason to stop a run.
+    fn emit(&self, event: Event);
+}
+
+/// A shared sink.
+pub type Events = std::sync::Arc<dyn Sink>;
+
+/// Swallows everything, for callers that show nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Sink for Silent {
+    fn emit(&self, _: Event) {}
+}

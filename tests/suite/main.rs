@@ -1,0 +1,1 @@
+//! Everything that needs more than the code itself: real sockets, namespaces, a booted systemd.
