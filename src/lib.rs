@@ -3,6 +3,8 @@
 //! The rooms, and what may import what, are in `README.md` under "Architecture". This library is the program's own: it
 //! has no stable interface.
 
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod facts;
 pub mod fetch;
@@ -11,6 +13,7 @@ pub mod health;
 pub mod host;
 pub mod model;
 pub mod output;
+pub mod pipeline;
 pub mod plan;
 pub mod preflight;
 pub mod rehearse;

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -71,6 +71,18 @@ pub fn open_append(path: &Path) -> Result<File> {
     OpenOptions::new().append(true).read(true).create(true).mode(0o600).open(path).map_err(FileError::doing("opening", path))
 }
 
+/// Opens for reading and writing, creating it with mode 0644.
+pub fn open_read_write(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .open(path)
+        .map_err(FileError::doing("opening", path))
+}
+
 /// Creates a file that must not exist yet, with this mode whatever the umask.
 pub fn create_new(path: &Path, mode: u32) -> Result<File> {
     let file =
@@ -102,6 +114,44 @@ pub fn link(path: &Path, target: &Path) -> Result<()> {
     rename(&temporary, path).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
+}
+
+/// Exchanges two paths in one step: neither is ever missing (renameat2(2), RENAME_EXCHANGE).
+pub fn exchange(one: &Path, other: &Path) -> Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
+        .map_err(|errno| FileError::doing("exchanging", other)(errno.into()))?;
+    sync_directory(parent(one))?;
+    sync_directory(parent(other))
+}
+
+/// Copies content, mode and owner to a file that appears whole: a temporary one beside it, fsync, rename.
+pub fn copy_durably(from: &Path, to: &Path) -> Result<()> {
+    let temporary = temporary_beside(to);
+    if_present(remove_file(&temporary))?;
+    let attempt = || -> Result<()> {
+        let mut source = open(from)?;
+        let metadata = source.metadata().map_err(FileError::doing("looking at", from))?;
+        let mut target = create_new(&temporary, 0o600)?;
+        io::copy(&mut source, &mut target).map_err(FileError::doing("copying to", to))?;
+        std::os::unix::fs::fchown(&target, Some(metadata.uid()), Some(metadata.gid()))
+            .map_err(FileError::doing("setting the owner of", to))?;
+        target.set_permissions(metadata.permissions()).map_err(FileError::doing("setting the mode of", to))?;
+        target.sync_all().map_err(FileError::doing("syncing", to))?;
+        rename(&temporary, to)
+    };
+    attempt().inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Removes a directory if it is empty; one that is not, or is not there, stays as it is.
+pub fn remove_directory_if_empty(path: &Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Ok(()) => sync_directory(parent(path)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Ok(()),
+        Err(error) => Err(FileError::doing("removing", path)(error)),
+    }
 }
 
 /// Renames and fsyncs the directory of the new name (and of the old one, where that is another).

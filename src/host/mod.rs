@@ -4,3 +4,10 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
 pub mod files;
+pub mod fragments;
+pub mod kernel;
+pub mod lock;
+pub mod look;
+pub mod network;
+pub mod signals;
+pub mod tree;

@@ -7,7 +7,9 @@ mod address;
 mod artifact;
 mod digest;
 mod identity;
+pub mod layout;
 mod name;
+mod path_state;
 mod secret;
 mod version;
 
@@ -16,6 +18,7 @@ pub use artifact::{Architecture, Artifact, Component, DigestOrigin, Packing};
 pub use digest::{Digest, Hasher};
 pub use identity::NodeIdentity;
 pub use name::{NodeName, UnitName};
+pub use path_state::{Expected, PathState};
 pub use secret::Secret;
 pub use version::Version;
 

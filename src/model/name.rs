@@ -1,6 +1,6 @@
 //! Names of nodes and of systemd units.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, os::unix::ffi::OsStrExt, path::Path, str::FromStr};
 
 use super::{Invalid, serde_as_text};
 
@@ -49,6 +49,33 @@ serde_as_text!(NodeName, "a node name: an RFC 1123 subdomain");
 pub struct UnitName(String);
 
 impl UnitName {
+    /// A name that is written in hostlet's own code.
+    #[must_use]
+    pub fn known(name: &'static str) -> Self {
+        debug_assert!(name.parse::<Self>().is_ok(), "{name}");
+        Self(name.to_owned())
+    }
+
+    /// The name of the mount unit for a path, escaped as systemd.unit(5) says under "String Escaping".
+    #[must_use]
+    pub fn of_mount(path: &Path) -> Self {
+        let parts: Vec<&[u8]> =
+            path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
+        if parts.is_empty() {
+            return Self::known("-.mount");
+        }
+        let mut name = String::new();
+        for (index, byte) in parts.join(&b'/').into_iter().enumerate() {
+            match byte {
+                b'/' => name.push('-'),
+                b'.' if index == 0 => name.push_str("\\x2e"),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'_' | b'.' => name.push(byte.into()),
+                other => name.push_str(&format!("\\x{other:02x}")),
+            }
+        }
+        Self(format!("{name}.mount"))
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -91,6 +118,21 @@ mod tests {
         }
         for bad in ["", "Node", "-a", "a-", "a..b", "a_b", "a b", &"a".repeat(254), "ä"] {
             assert!(bad.parse::<NodeName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn mount_units_are_named_as_systemd_escapes_paths() {
+        // What `systemd-escape -p --suffix=mount` of systemd 252 prints.
+        for (path, name) in [
+            ("/var/lib/kubelet", "var-lib-kubelet.mount"),
+            ("/var/lib/my-kubelet", r"var-lib-my\x2dkubelet.mount"),
+            ("//data//kube_let/", "data-kube_let.mount"),
+            ("/.hidden/a.b:c", r"\x2ehidden-a.b:c.mount"),
+            ("/a b/ä", r"a\x20b-\xc3\xa4.mount"),
+            ("/", "-.mount"),
+        ] {
+            assert_eq!(UnitName::of_mount(Path::new(path)).as_str(), name);
         }
     }
 

@@ -1,1 +1,168 @@
-//! To be written.
+//! Changes of the host that happen whole or not at all: a journal, the changes with their inverses, and recovery.
+//!
+//! Promise: what undoes a change is on the disk before the change is made, so that a run that is killed at any instant can
+//! be undone by the next one. Undoing goes on after a step of it failed, and reports every such failure.
+//! Gap: kernel modules stay loaded.
+
+mod change;
+pub mod journal;
+mod perform;
+mod recover;
+#[cfg(test)]
+mod tests;
+mod undo;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use change::{Change, Content};
+use journal::{Header, Journal, JournalError};
+pub use perform::started_unit;
+pub use recover::{LeftBehind, Undone, recover};
+pub use undo::{Prior, Undo};
+
+use crate::{
+    health::Healthy,
+    host::{
+        files::{self, FileError},
+        systemd::{JobFailed, Systemd, SystemdError},
+    },
+    output::{Event, Events},
+    plan::Step,
+};
+
+/// A change could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The journal could not be written: nothing is changed without it.
+    #[error("writing the journal: {0}")]
+    Journal(#[from] JournalError),
+    /// systemd could not be asked.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    /// systemd tried, and it failed.
+    #[error(transparent)]
+    Job(#[from] JobFailed),
+    /// A mount could not be changed.
+    #[error("changing the mount at {}: {source}", path.display())]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// What the kernel answered.
+        source: std::io::Error,
+    },
+    /// A kernel module could not be loaded.
+    #[error("loading kernel module {name}: {said}; load it with `modprobe {name}`, or use a kernel that has it")]
+    Module {
+        /// Which.
+        name: String,
+        /// What modprobe said.
+        said: String,
+    },
+    /// A directory or a device is where a file shall be.
+    #[error("{} is not a file, so hostlet does not replace it; move it away and run again", path.display())]
+    InTheWay {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A unit was to be changed where there is no systemd.
+    #[error("there is no connection to systemd")]
+    NoSystemd,
+}
+
+impl ChangeError {
+    fn mount(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Mount { path, source }
+    }
+}
+
+/// Where a transaction keeps its things, and whom it talks to.
+#[derive(Debug, Clone)]
+pub struct Ground {
+    /// `/opt/hostlet`
+    pub opt: PathBuf,
+    /// `/var/lib/hostlet`
+    pub state: PathBuf,
+    /// The kubelet's root directory.
+    pub root_directory: PathBuf,
+    /// systemd; none where only files are changed.
+    pub systemd: Option<Systemd>,
+    /// How long systemd may take for a unit.
+    pub job_deadline: Duration,
+}
+
+/// A run that changes the host. Dropped without [`commit`](Self::commit) or [`undo`](Self::undo), its journal stays, and the
+/// next run undoes it.
+pub struct Transaction {
+    ground: Ground,
+    backups: PathBuf,
+    next_backup: u64,
+    journal: Journal,
+    undos: Vec<Undo>,
+    events: Events,
+}
+
+impl Transaction {
+    /// Begins: from here on every change is journalled.
+    pub fn begin(ground: Ground, header: &Header, events: Events) -> Result<Self, ChangeError> {
+        let backups = ground.state.join("backup");
+        let mut undos = Vec::new();
+        let missing = ground.state.ancestors().take_while(|path| !crate::host::look::exists(path)).map(Path::to_owned);
+        let missing: Vec<PathBuf> = missing.collect();
+        files::create_directory(&ground.state, 0o700)?;
+        files::create_directory(&backups, 0o700)?;
+        let mut journal = Journal::create(&ground.state, header)?;
+        if !missing.is_empty() {
+            let undo = Undo::RemoveDirectories { paths: missing };
+            journal.record(&undo)?;
+            undos.push(undo);
+        }
+        Ok(Self { ground, backups, next_backup: 0, journal, undos, events })
+    }
+
+    /// Makes one change of a plan.
+    pub async fn apply(&mut self, step: &Step) -> Result<(), ChangeError> {
+        let undos = self.inverse(&step.change).await?;
+        for undo in undos {
+            self.register(undo)?;
+        }
+        self.events.emit(Event::Change { description: step.change.to_string(), reason: step.reason.clone() });
+        self.perform(&step.change).await
+    }
+
+    /// Registers what undoes something that the caller is about to do itself.
+    pub fn register(&mut self, undo: Undo) -> Result<(), ChangeError> {
+        self.journal.record(&undo)?;
+        self.undos.push(undo);
+        Ok(())
+    }
+
+    /// Where generations and store lie.
+    #[must_use]
+    pub fn opt(&self) -> &Path {
+        &self.ground.opt
+    }
+
+    /// Ends the run: what it did stays. It takes what the health gate gave for each unit that was started.
+    pub fn commit(self, _proof: &[Healthy]) -> Result<(), ChangeError> {
+        self.journal.close()?;
+        recover::remove_backups(&self.backups);
+        Ok(())
+    }
+
+    /// Undoes all that was done.
+    pub async fn undo(self) -> Undone {
+        let Self { ground, undos, events, .. } = self;
+        recover::undo_all(&ground, undos, &events).await
+    }
+
+    fn systemd(&self) -> Result<&Systemd, ChangeError> {
+        self.ground.systemd.as_ref().ok_or(ChangeError::NoSystemd)
+    }
+}

@@ -1,0 +1,105 @@
+//! Commands and flags.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Installs the kubelet and flannel natively on this host, and refuses to until the host is fit.
+#[derive(Debug, Parser)]
+#[command(name = "hostlet", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done or nothing to do; 1 differences found (--exit-code); 2 usage or configuration; \
+    3 preflight refused; 4 fetch or verification failed; 5 activation failed, previous state restored; 6 restoring failed \
+    too, a person is needed; 7 another run holds the lock; 70 a bug.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Flags of all commands.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Flags of all commands.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The configuration; drop-ins are read from the directory of that name with .d (hostlet.d/*.toml)
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/hostlet/hostlet.toml")]
+    pub config: PathBuf,
+    /// Sets one key of the configuration: kubelet.version=1.36.4
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
+    pub output: OutputFormat,
+    /// Says more
+    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Says only what went wrong
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Text,
+    /// One JSON object a line, the result last
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Checks whether the host is fit; changes nothing
+    Preflight {
+        /// Prints every check with its severity and remedy, and checks nothing
+        #[arg(long)]
+        list: bool,
+    },
+    /// Shows what install would change, file by file and unit by unit
+    Plan {
+        /// Exits with 1 when something would change
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Brings the host to what the configuration says; nothing to do means nothing touched
+    Install {
+        /// Fetches and lays everything anew
+        #[arg(long)]
+        reinstall: bool,
+    },
+    /// Shows what is installed, whether it is healthy, and how the host differs from it
+    Status {
+        /// Exits with 1 when the host differs, or something is not healthy
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Installs for real on a throwaway copy of this machine with its own systemd; the machine stays as it was
+    Rehearse {
+        /// Keeps the copy running and opens a shell in it after the installation
+        #[arg(long)]
+        shell: bool,
+    },
+    /// The configuration, explained
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// A stand-in for a component, in a rehearsal only
+    #[command(hide = true, disable_help_flag = true)]
+    StandIn {
+        /// Name and arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+/// `hostlet config`
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Reads the configuration and says what is wrong with it
+    Check,
+    /// Prints a configuration with every key explained
+    Example,
+    /// Prints the JSON schema of the configuration
+    Schema,
+}

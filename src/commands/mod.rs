@@ -1,0 +1,107 @@
+//! The commands: from flags to a result that is printed. One file each.
+
+mod configuration;
+mod install;
+mod plan;
+mod preflight;
+mod status;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::{Cli, Command, Global, OutputFormat},
+    config::{self, Fragment, Settings},
+    host::{fragments, signals},
+    output::{self, Events, Format, Verbosity},
+    pipeline::{Context, Failure},
+};
+
+/// What a command came to: what is printed, and the exit code.
+pub(crate) struct Done {
+    text: String,
+    json: serde_json::Value,
+    exit_code: u8,
+}
+
+impl Done {
+    fn new(text: impl ToString, json: &impl serde::Serialize) -> Result<Self, Failure> {
+        let json = serde_json::to_value(json).map_err(|error| Failure::Bug(error.to_string()))?;
+        Ok(Self { text: text.to_string(), json, exit_code: 0 })
+    }
+
+    fn exit_code(self, exit_code: u8) -> Self {
+        Self { exit_code, ..self }
+    }
+}
+
+/// Runs the command and prints its result; the exit code is the design's.
+#[must_use]
+pub fn run(cli: Cli) -> u8 {
+    let format = match cli.global.output {
+        OutputFormat::Text => Format::Text,
+        OutputFormat::Json => Format::Json,
+    };
+    let verbosity = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::print_failure(format, &Failure::Bug(format!("starting the runtime: {error}")));
+            return 70;
+        }
+    };
+    let code = runtime.block_on(async {
+        let display = output::Display::new(format, verbosity);
+        let result = command(cli, display.events()).await;
+        display.finish();
+        match result {
+            Ok(done) => {
+                output::print_result(format, &done.text, &done.json);
+                done.exit_code
+            }
+            Err(failure) => {
+                output::print_failure(format, &failure);
+                failure.exit_code()
+            }
+        }
+    });
+    // A check that hangs in the kernel must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
+    let global = cli.global;
+    match cli.command {
+        Command::Config(command) => configuration::run(&global, command),
+        Command::Preflight { list: true } => preflight::list(),
+        Command::Preflight { list: false } => preflight::run(&context(&global, events)?).await,
+        Command::Plan { exit_code } => plan::run(&context(&global, events)?, exit_code).await,
+        Command::Install { reinstall } => install::run(&global, events, reinstall).await,
+        Command::Status { exit_code } => status::run(exit_code).await,
+        Command::Rehearse { shell } => rehearse(&global, events, shell).await,
+        Command::StandIn { .. } => Err(Failure::Bug("a stand-in is started before the command line is read".to_owned())),
+    }
+}
+
+/// Reads the configuration.
+fn settings(global: &Global) -> Result<Settings, Failure> {
+    let files = fragments::read(&global.config)?;
+    if files.is_empty() && global.set.is_empty() {
+        return Err(Failure::NoConfiguration(global.config.display().to_string()));
+    }
+    let fragments: Vec<Fragment> =
+        files.into_iter().map(|file| Fragment { name: file.path.display().to_string(), text: file.text }).collect();
+    Ok(config::parse(&fragments, &global.set)?)
+}
+
+fn context(global: &Global, events: Events) -> Result<Context, Failure> {
+    let stop = CancellationToken::new();
+    signals::cancel_on_stop(stop.clone());
+    Ok(Context::new(settings(global)?, events, stop))
+}

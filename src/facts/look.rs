@@ -1,0 +1,150 @@
+//! Looking at the host.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use super::{Activity, Credentials, FactsError, Footprint, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts};
+use crate::{
+    config::{CertificateAuthority, Settings},
+    generation::{self, manifest::Manifest},
+    host::{
+        files, kernel, look,
+        mounts::{MountTable, Need, Process, need},
+        network, processes,
+        propagation::resolve,
+        systemd::{ActiveState, Systemd, SystemdError, UnitState},
+    },
+    model::{Secret, UnitName},
+};
+
+/// Looks at what the plan depends on.
+pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
+    let client_certificate = look::exists(&settings.kubelet.root_directory.join("pki/kubelet-client-current.pem"));
+    Ok(HostFacts {
+        hostname: sysinfo::System::host_name().unwrap_or_default(),
+        machine: sysinfo::System::cpu_arch(),
+        default_sources: network::default_sources(),
+        resolved_stub: resolved_stub()?,
+        kernel: KernelAbilities { overlay: kernel::has_overlay()?, bridge_netfilter: kernel::has_bridge_netfilter() },
+        root_mount: root_mount(&settings.kubelet.root_directory)?,
+        client_certificate,
+        credentials: credentials(settings, client_certificate)?,
+    })
+}
+
+/// Looks at what lies in the footprint.
+pub async fn observe(footprint: Footprint, current: Option<Manifest>, opt: PathBuf) -> Result<Observed, FactsError> {
+    let units = footprint.units.clone();
+    let files = tokio::task::spawn_blocking(move || files_of(&footprint, current, &opt));
+    let (files, units) = tokio::join!(files, units_of(&units));
+    let mut observed = files.map_err(|_| FactsError::Interrupted)??;
+    match units {
+        Ok(units) => observed.units = units,
+        Err(error) => observed.systemd_unavailable = Some(error.to_string()),
+    }
+    Ok(observed)
+}
+
+fn files_of(footprint: &Footprint, current: Option<Manifest>, opt: &Path) -> Result<Observed, FactsError> {
+    let mut observed = Observed { highest_generation: generation::highest(opt)?, ..Observed::default() };
+    for path in &footprint.paths {
+        observed.paths.insert(path.clone(), look::at(path)?);
+    }
+    for name in &footprint.sysctls {
+        observed.sysctls.insert(name.clone(), kernel::sysctl(name)?);
+    }
+    if let Some(manifest) = &current {
+        let (damage, intact) = generation::inspect(opt, manifest)?;
+        observed.damage = damage;
+        observed.intact = intact.into_iter().filter(|name| footprint.store.contains(name)).collect::<BTreeSet<_>>();
+    }
+    observed.current = current;
+    Ok(observed)
+}
+
+async fn units_of(names: &BTreeSet<UnitName>) -> Result<BTreeMap<UnitName, UnitFacts>, SystemdError> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let systemd = Systemd::connect().await?;
+    let mut units = BTreeMap::new();
+    for name in names {
+        let state = systemd.unit(name).await?;
+        let facts = UnitFacts {
+            activity: activity(&state),
+            enabled: state.unit_file_state == "enabled",
+            executable: state.main_pid.and_then(|pid| processes::program(pid).ok()),
+            sub_state: state.sub_state,
+            main_pid: state.main_pid,
+            fragment: state.fragment_path,
+            drop_ins: state.drop_in_paths,
+            needs_reload: state.need_daemon_reload,
+        };
+        units.insert(name.clone(), facts);
+    }
+    Ok(units)
+}
+
+fn activity(state: &UnitState) -> Activity {
+    match &state.active_state {
+        ActiveState::Active => Activity::Up,
+        ActiveState::Inactive | ActiveState::Failed => Activity::Down,
+        ActiveState::Other(other) if other == "reloading" || other == "refreshing" => Activity::Up,
+        ActiveState::Activating | ActiveState::Deactivating | ActiveState::Other(_) => Activity::Between,
+    }
+}
+
+/// systemd-resolved's stub listens on the host's loopback, which pods cannot reach. Source: kubernetes' documentation,
+/// "Known issues" of DNS debugging.
+fn resolved_stub() -> Result<bool, FactsError> {
+    let text = files::if_present(files::read_text(Path::new("/etc/resolv.conf")))?.unwrap_or_default();
+    let stub = text.lines().any(|line| line.split_whitespace().eq(["nameserver", "127.0.0.53"]));
+    Ok(stub && look::exists(Path::new("/run/systemd/resolve/resolv.conf")))
+}
+
+fn root_mount(root: &Path) -> Result<RootMount, FactsError> {
+    let table = MountTable::of(Process::Pid(1))?;
+    let resolved = resolve(root)?;
+    Ok(match need(&table, &resolved) {
+        Need::Nothing => RootMount::Shared,
+        Need::MountUnit => RootMount::Covered,
+        Need::Sharing => RootMount::Private(resolved),
+    })
+}
+
+fn credentials(settings: &Settings, client_certificate: bool) -> Result<Credentials, FactsError> {
+    let Some(cluster) = &settings.cluster else { return Ok(Credentials::default()) };
+    let certificate_authority = match &cluster.certificate_authority {
+        CertificateAuthority::File(path) => Some(pem(path)?),
+        CertificateAuthority::Inline(_) => None,
+    };
+    // Once the certificate is there the token's file may be gone, and should be.
+    let bootstrap_token = match &cluster.token_file {
+        Some(path) if !client_certificate => Some(token(path)?),
+        _ => None,
+    };
+    Ok(Credentials { bootstrap_token, certificate_authority })
+}
+
+fn token(path: &Path) -> Result<Secret<String>, FactsError> {
+    let text =
+        files::read_text(path).map_err(|source| FactsError::Token { path: path.to_owned(), why: source.source.to_string() })?;
+    let token = text.trim();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        let why = "it must hold one token and nothing else".to_owned();
+        return Err(FactsError::Token { path: path.to_owned(), why });
+    }
+    Ok(Secret::new(token.to_owned()))
+}
+
+fn pem(path: &Path) -> Result<String, FactsError> {
+    let unreadable = |why: String| FactsError::Authority { path: path.to_owned(), why };
+    let text = files::read_text(path).map_err(|source| unreadable(source.source.to_string()))?;
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        Ok(text)
+    } else {
+        Err(unreadable("it holds no PEM certificate".to_owned()))
+    }
+}

@@ -1,0 +1,68 @@
+//! What is installed, read back, and whether it is still what its manifest says.
+
+use std::path::{Path, PathBuf};
+
+use super::manifest::{Manifest, SCHEMA};
+use crate::{
+    host::{
+        files::{self, FileError, Result},
+        look,
+    },
+    model::{Artifact, Digest, PathState, layout},
+};
+
+/// The manifest of the generation in force; `None` where nothing is installed, or where it cannot be read as one: then it
+/// counts as damaged beyond use, and everything is laid anew.
+pub fn current(opt: &Path) -> Result<Option<Manifest>> {
+    let Some(target) = look::link_target(&opt.join("current"))? else { return Ok(None) };
+    let path = opt.join(target).join("manifest.json");
+    let Some(bytes) = files::if_present(files::read(&path))? else { return Ok(None) };
+    let manifest: Option<Manifest> = serde_json::from_slice(&bytes).ok();
+    if let Some(newer) = manifest.as_ref().filter(|manifest| manifest.schema > SCHEMA) {
+        let message = format!("its schema is {}, this hostlet knows {SCHEMA}: use the hostlet that wrote it", newer.schema);
+        return Err(FileError::doing("reading", path)(std::io::Error::other(message)));
+    }
+    Ok(manifest)
+}
+
+/// The highest number of a generation on the disk, 0 where there is none.
+pub fn highest(opt: &Path) -> Result<u64> {
+    Ok(files::names(&opt.join("generations"))?.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0))
+}
+
+/// How the generation and its store entries differ from the manifest, and which of the entries are undamaged.
+pub fn inspect(opt: &Path, manifest: &Manifest) -> Result<(Vec<(PathBuf, String)>, Vec<String>)> {
+    let directory = layout::generation(opt, manifest.number);
+    let mut damage = Vec::new();
+    for (path, expected) in &manifest.contents.entries {
+        let path = directory.join(path);
+        damage.extend(expected.difference(&look::at(&path)?).map(|difference| (path, difference)));
+    }
+    let mut intact = Vec::new();
+    for record in &manifest.contents.artifacts {
+        let name = Artifact::from(record).store_name();
+        let found = entry_damage(opt, manifest, &name)?;
+        if found.is_empty() {
+            intact.push(name);
+        }
+        damage.extend(found);
+    }
+    Ok((damage, intact))
+}
+
+fn entry_damage(opt: &Path, manifest: &Manifest, name: &str) -> Result<Vec<(PathBuf, String)>> {
+    let directory = layout::store_entry(opt, name).join("bin");
+    let Some(executables) = manifest.executables.get(name) else {
+        return Ok(vec![(directory, "is not in the manifest".to_owned())]);
+    };
+    let mut damage = Vec::new();
+    for (file, digest) in executables {
+        let path = directory.join(file);
+        damage.extend(executable_damage(&look::at(&path)?, *digest).map(|difference| (path, difference)));
+    }
+    Ok(damage)
+}
+
+fn executable_damage(state: &PathState, digest: Digest) -> Option<String> {
+    crate::model::Expected::File { digest, mode: 0o755 }.difference(state)
+}

@@ -1,0 +1,78 @@
+//! Staging a generation: all of it is on the disk before anything points to it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::manifest::{Contents, Manifest, SCHEMA};
+use crate::{
+    fetch::FetchError,
+    host::{
+        files::{self, FileError},
+        tree,
+    },
+    model::{Digest, Expected, layout},
+    transaction::Content,
+};
+
+/// A generation could not be staged.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An artifact changed after it was verified, or does not hold what it should.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The manifest cannot be written as JSON: a bug.
+    #[error("writing the manifest: {0}")]
+    Manifest(#[from] serde_json::Error),
+}
+
+/// A generation that is on the disk, whole and fsynced.
+#[derive(Debug)]
+pub struct Staged {
+    manifest: Manifest,
+}
+
+impl Staged {
+    /// Its manifest.
+    #[must_use]
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+}
+
+/// Lays a generation into its directory: links into the store, configuration, manifest; then one rename makes it visible.
+pub fn stage(
+    opt: &Path,
+    number: u64,
+    created: String,
+    contents: Contents,
+    files_of_generation: &BTreeMap<String, Content>,
+    executables: BTreeMap<String, BTreeMap<String, Digest>>,
+) -> Result<Staged, StageError> {
+    let directory = layout::generation(opt, number);
+    let staging = opt.join("generations").join(format!(".staging-{number}"));
+    tree::remove(&staging)?;
+    files::create_directory(&staging, 0o755)?;
+    for (path, expected) in &contents.entries {
+        let path_in_staging = staging.join(path);
+        files::create_directory(path_in_staging.parent().unwrap_or(&staging), 0o755)?;
+        match expected {
+            Expected::Link { target } => files::link(&path_in_staging, target)?,
+            Expected::File { mode, .. } => {
+                if let Some(content) = files_of_generation.get(path) {
+                    files::write(&path_in_staging, content.bytes(), *mode)?;
+                }
+            }
+            Expected::Directory { mode } => files::create_directory(&path_in_staging, *mode)?,
+        }
+    }
+    let hostlet = env!("CARGO_PKG_VERSION").to_owned();
+    let manifest = Manifest { schema: SCHEMA, number, created, hostlet, contents, executables };
+    let mut text = serde_json::to_vec_pretty(&manifest)?;
+    text.push(b'\n');
+    files::write(&staging.join("manifest.json"), &text, 0o644)?;
+    files::sync_directory(&staging)?;
+    files::rename(&staging, &directory)?;
+    Ok(Staged { manifest })
+}

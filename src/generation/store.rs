@@ -1,0 +1,31 @@
+//! The store: verified executables, immutable, in directories named by the digest of what was downloaded.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::StageError;
+use crate::{
+    fetch::Verified,
+    host::{files, look, tree},
+    model::{Digest, layout},
+};
+
+/// Unpacks a verified artifact into the store and returns the digests of its executables. An entry of that name that is
+/// there already (damaged, or laid anew) is exchanged in one step.
+pub fn admit(opt: &Path, verified: &Verified) -> Result<BTreeMap<String, Digest>, StageError> {
+    let name = verified.artifact().store_name();
+    let entry = layout::store_entry(opt, &name);
+    let staging = layout::store_entry(opt, &format!(".staging-{name}"));
+    tree::remove(&staging)?;
+    let executables = staging.join("bin");
+    files::create_directory(&executables, 0o755)?;
+    let unpacked = verified.unpack(&executables)?;
+    files::sync_directory(&executables)?;
+    files::sync_directory(&staging)?;
+    if look::exists(&entry) {
+        files::exchange(&staging, &entry)?;
+        tree::remove(&staging)?;
+    } else {
+        files::rename(&staging, &entry)?;
+    }
+    Ok(unpacked.into_iter().map(|unpacked| (unpacked.name.to_owned(), unpacked.digest)).collect())
+}

@@ -1,0 +1,222 @@
+//! From verified artifacts to a committed generation: stage, change the host, see that it is healthy, commit.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::{Context, Failure, Prepared, failure::Cause, prepare};
+use crate::{
+    config::{Datastore, Settings},
+    fetch::Verified,
+    generation::{self, Staged},
+    health::{self, Gate, Healthy, PropagationGate},
+    host::{files, healthz::Endpoint, look, systemd::Systemd},
+    model::{Artifact, Digest, UnitName, layout},
+    output::Event,
+    transaction::{Change, ChangeError, Transaction, Undo, journal::Header, started_unit},
+};
+
+/// What a run came to.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Installed {
+    /// Whether anything was done.
+    pub changed: bool,
+    /// The generation in force.
+    pub generation: Option<u64>,
+    /// The changes made, in words.
+    pub changes: Vec<String>,
+    /// What each unit that was started showed.
+    pub health: Vec<UnitHealth>,
+}
+
+/// What a unit showed at the health gate.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct UnitHealth {
+    /// Which.
+    pub unit: UnitName,
+    /// Its main process.
+    pub pid: u32,
+    /// How long it took to be stable, in milliseconds.
+    pub milliseconds: u128,
+    /// Who saw what it mounts.
+    pub propagation: Vec<String>,
+}
+
+impl Installed {
+    pub(super) fn unchanged(prepared: &Prepared) -> Self {
+        let generation = prepared.observed.current.as_ref().map(|manifest| manifest.number);
+        Self { changed: false, generation, changes: Vec::new(), health: Vec::new() }
+    }
+}
+
+/// The units that this run started or restarted.
+pub(super) struct Active(Vec<UnitName>);
+
+/// Begins the transaction: nothing before it changed anything.
+pub(super) async fn begin(context: &Context) -> Result<Transaction, Failure> {
+    let header = Header::new("install", jiff::Timestamp::now().to_string());
+    let ground = prepare::ground(context).await?;
+    Transaction::begin(ground, &header, context.events.clone()).map_err(|error| Failure::Undone(error.into()))
+}
+
+/// Lays store entries and the new generation. `None` where the generation in force stays.
+pub(super) async fn stage(
+    context: &Context,
+    transaction: &mut Transaction,
+    prepared: &Prepared,
+    verified: Vec<Verified>,
+) -> Result<Option<Staged>, Cause> {
+    if prepared.plan.generation.is_none() {
+        return Ok(None);
+    }
+    context.events.emit(Event::Stage { name: "stage" });
+    register_staging(transaction, prepared)?;
+    let opt = transaction.opt().to_owned();
+    let wanted = prepared.wanted.clone();
+    let known = prepared.observed.current.as_ref().map(|manifest| manifest.executables.clone()).unwrap_or_default();
+    let number = prepared.observed.highest_generation + 1;
+    let created = jiff::Timestamp::now().to_string();
+    let staged = tokio::task::spawn_blocking(move || {
+        let mut executables: BTreeMap<String, BTreeMap<String, Digest>> = BTreeMap::new();
+        for artifact in &wanted.artifacts {
+            executables.extend(known.get_key_value(&artifact.store_name()).map(|(name, files)| (name.clone(), files.clone())));
+        }
+        for verified in &verified {
+            executables.insert(verified.artifact().store_name(), generation::admit(&opt, verified)?);
+        }
+        generation::stage(&opt, number, created, wanted.contents, &wanted.files, executables)
+    });
+    Ok(Some(staged.await??))
+}
+
+/// What is staged goes again when the run fails: directories that were not there before, entries of the store that are new.
+fn register_staging(transaction: &mut Transaction, prepared: &Prepared) -> Result<(), ChangeError> {
+    let opt = transaction.opt().to_owned();
+    for below in ["store", "generations"] {
+        let missing: Vec<_> = opt.join(below).ancestors().take_while(|path| !look::exists(path)).map(Path::to_owned).collect();
+        if !missing.is_empty() {
+            transaction.register(Undo::RemoveDirectories { paths: missing })?;
+        }
+    }
+    for name in prepared.plan.fetch.iter().map(Artifact::store_name) {
+        let entry = layout::store_entry(&opt, &name);
+        transaction.register(Undo::RemoveTree { path: layout::store_entry(&opt, &format!(".staging-{name}")) })?;
+        // A damaged entry that was exchanged for a good one stays good.
+        if !look::exists(&entry) {
+            transaction.register(Undo::RemoveTree { path: entry })?;
+        }
+    }
+    let number = prepared.observed.highest_generation + 1;
+    transaction.register(Undo::RemoveTree { path: opt.join("generations").join(format!(".staging-{number}")) })?;
+    transaction.register(Undo::RemoveTree { path: layout::generation(&opt, number) })
+}
+
+/// Makes the changes of the plan, one after another.
+pub(super) async fn activate(context: &Context, transaction: &mut Transaction, prepared: &Prepared) -> Result<Active, Cause> {
+    context.events.emit(Event::Stage { name: "activate" });
+    let mut started = Vec::new();
+    for step in &prepared.plan.steps {
+        if context.stop.is_cancelled() {
+            return Err(Cause::Interrupted);
+        }
+        let applied = tokio::select! {
+            applied = transaction.apply(step) => applied,
+            () = context.stop.cancelled(), if started_unit(&step.change).is_some() => return Err(Cause::Interrupted),
+        };
+        match applied {
+            Err(ChangeError::Job(failed)) if may_come_up_later(&context.settings, &step.change) => {
+                let text = format!("{failed}\nit waits for its Node, and is started again: the health gate decides");
+                context.events.emit(Event::Warning { text });
+            }
+            applied => applied?,
+        }
+        started.extend(started_unit(&step.change).filter(|unit| unit.as_str().ends_with(".service")).cloned());
+    }
+    Ok(Active(started))
+}
+
+/// With the API server as its datastore flanneld exits until the controller manager has given its Node a network, which
+/// happens after the kubelet has registered.
+fn may_come_up_later(settings: &Settings, change: &Change) -> bool {
+    let waits = settings.flannel.as_ref().is_some_and(|flannel| matches!(flannel.datastore, Datastore::Kube(_)));
+    waits && started_unit(change).is_some_and(|unit| unit.as_str() == "flanneld.service")
+}
+
+/// Sees that every unit that was started is healthy and stays so.
+pub(super) async fn health(context: &Context, active: Active) -> Result<Vec<Healthy>, Cause> {
+    if active.0.is_empty() {
+        return Ok(Vec::new());
+    }
+    context.events.emit(Event::Stage { name: "health" });
+    let systemd = Systemd::connect().await.map_err(ChangeError::from)?;
+    let gates: Vec<Gate> = active.0.iter().map(|unit| gate(&context.settings, unit)).collect();
+    let all = futures_util::future::try_join_all(gates.iter().map(|gate| async {
+        let healthy = health::wait(&systemd, gate).await??;
+        Ok::<_, Cause>(healthy)
+    }));
+    tokio::select! {
+        healthy = all => healthy,
+        () = context.stop.cancelled() => Err(Cause::Interrupted),
+    }
+}
+
+fn gate(settings: &Settings, unit: &UnitName) -> Gate {
+    let is_kubelet = unit.as_str() == "kubelet.service";
+    Gate {
+        unit: unit.clone(),
+        timeout: settings.kubelet.health_timeout,
+        window: settings.kubelet.stable_window,
+        since_restarts: Some(0),
+        healthz: is_kubelet.then(|| kubelet_healthz(settings)).flatten(),
+        propagation: is_kubelet.then(|| PropagationGate {
+            root: settings.kubelet.root_directory.clone(),
+            receivers: vec![settings.runtime.unit.clone()],
+        }),
+    }
+}
+
+/// The kubelet's health endpoint: 127.0.0.1:10248 unless the user's KubeletConfiguration says otherwise; 0 turns it off.
+fn kubelet_healthz(settings: &Settings) -> Option<Endpoint> {
+    let field = |name: &str| settings.kubelet.config.get(name);
+    let port = field("healthzPort").and_then(serde_json::Value::as_u64).unwrap_or(10248);
+    let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
+    let address: Option<IpAddr> = field("healthzBindAddress").and_then(|value| value.as_str()?.parse().ok());
+    let address = address.filter(|address| !address.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    Some(Endpoint::new(SocketAddr::new(address, port), "/healthz"))
+}
+
+/// Makes the run permanent: what is committed is remembered, and the journal ends.
+pub(super) fn commit(
+    context: &Context,
+    transaction: Transaction,
+    prepared: &Prepared,
+    staged: Option<&Staged>,
+    healthy: &[Healthy],
+) -> Result<Installed, Failure> {
+    let before = prepared.observed.current.as_ref().map(|manifest| manifest.number);
+    let generation = staged.map(|staged| staged.manifest().number).or(before);
+    let previous = if staged.is_some() { before } else { None };
+    remember(context, generation, previous).map_err(|error| Failure::Undone(ChangeError::from(error).into()))?;
+    transaction.commit(healthy).map_err(|error| Failure::Undone(error.into()))?;
+    let health = healthy.iter().map(|healthy| UnitHealth {
+        unit: healthy.unit().clone(),
+        pid: healthy.pid(),
+        milliseconds: healthy.waited().max(Duration::ZERO).as_millis(),
+        propagation: healthy.witnesses().to_vec(),
+    });
+    let changes = prepared.plan.steps.iter().map(|step| step.change.to_string()).collect();
+    Ok(Installed { changed: true, generation, changes, health: health.collect() })
+}
+
+/// `state.json`: what is committed, and what was before it.
+fn remember(context: &Context, generation: Option<u64>, previous: Option<u64>) -> files::Result<()> {
+    let state = serde_json::json!({ "schema": 1, "committed": generation, "previous": previous });
+    files::write(&context.state.join("state.json"), format!("{state:#}\n").as_bytes(), 0o600)
+}

@@ -1,0 +1,142 @@
+//! Why a run ended without doing what it should, and the exit code that says so (the design's table).
+
+use std::error::Error;
+
+use crate::{
+    config::ConfigError,
+    facts::FactsError,
+    fetch::FetchError,
+    generation::StageError,
+    health::{HealthError, Unhealthy},
+    host::{capabilities, files::FileError, lock::Held},
+    plan::PlanError,
+    preflight::Refused,
+    transaction::{ChangeError, LeftBehind, Undone, journal::JournalError},
+};
+
+/// Why a run ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is not what it should be.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+    /// There is no configuration.
+    #[error(
+        "there is no configuration at {0}; write one (`hostlet config example` prints a commented one), or name another with --config"
+    )]
+    NoConfiguration(String),
+    /// The configuration does not fit this host.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A file that the configuration names, or something about the host, cannot be read.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// A file cannot be read or written before anything was changed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// hostlet does not run as root.
+    #[error("hostlet has to run as root to change the host; run it with sudo")]
+    NotRoot,
+    /// systemd does not answer.
+    #[error("systemd does not answer: {0}; hostlet sets up units, so it needs a host that runs systemd (`systemctl status`)")]
+    NoSystemd(String),
+    /// The host is not fit.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// An artifact could not be obtained.
+    #[error("{0}\n{}", .0.remedy())]
+    Fetch(#[from] FetchError),
+    /// The journal of an earlier run cannot be read, so it cannot be undone.
+    #[error("an earlier run did not finish, and its journal cannot be used: {0}")]
+    Journal(#[from] JournalError),
+    /// The host was changed, something failed, and the host is as it was.
+    #[error("{0}")]
+    Undone(Cause),
+    /// The host was changed, something failed, and not everything could be undone.
+    #[error("{cause}\nrestoring the host failed too; a person is needed:{}", list(left_behind))]
+    LeftBehind {
+        /// What failed first.
+        cause: Cause,
+        /// What could not be undone.
+        left_behind: Vec<LeftBehind>,
+    },
+    /// An earlier run did not finish, and not everything of it could be undone.
+    #[error("an earlier run did not finish, and undoing it failed; a person is needed:{}", list(.0))]
+    Unrecovered(Vec<LeftBehind>),
+    /// Another run is under way.
+    #[error(transparent)]
+    Locked(#[from] Held),
+    /// The user or systemd ended the run before anything was changed.
+    #[error("interrupted; nothing was changed")]
+    Interrupted,
+    /// The versions lack a digest that nobody knows, and so on: should have been found before.
+    #[error("this is a bug in hostlet: {0}")]
+    Bug(String),
+}
+
+/// What made a run fail after the host had been changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The generation could not be laid.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// A change could not be made.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// A unit is not healthy.
+    #[error(transparent)]
+    Unhealthy(#[from] Unhealthy),
+    /// Whether a unit is healthy cannot be found out.
+    #[error(transparent)]
+    Health(#[from] HealthError),
+    /// The user or systemd ended the run.
+    #[error("interrupted")]
+    Interrupted,
+    /// A thread was ended.
+    #[error("a part of hostlet ended early: {0}")]
+    Ended(#[from] tokio::task::JoinError),
+}
+
+impl Failure {
+    /// The exit code of the design's table.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) | Self::NoConfiguration(_) | Self::Plan(_) => 2,
+            Self::Facts(FactsError::Token { .. } | FactsError::Authority { .. }) => 2,
+            Self::Facts(_) | Self::File(_) | Self::NotRoot | Self::NoSystemd(_) | Self::Refused(_) => 3,
+            Self::Fetch(_) => 4,
+            Self::Undone(_) => 5,
+            Self::LeftBehind { .. } | Self::Unrecovered(_) | Self::Journal(_) => 6,
+            Self::Locked(_) => 7,
+            Self::Interrupted => 130,
+            Self::Bug(_) => 70,
+        }
+    }
+
+    /// The failure of a run whose changes were undone, as far as they could be.
+    pub(super) fn undone(cause: Cause, undone: Undone) -> Self {
+        if undone.is_complete() { Self::Undone(cause) } else { Self::LeftBehind { cause, left_behind: undone.left_behind } }
+    }
+
+    /// The chain of causes below the message, outermost first.
+    #[must_use]
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut source = self.source();
+        while let Some(error) = source {
+            causes.push(error.to_string());
+            source = error.source();
+        }
+        causes
+    }
+}
+
+/// Changing the host needs root, whatever else it needs.
+pub fn as_root() -> Result<(), Failure> {
+    if capabilities::is_root() { Ok(()) } else { Err(Failure::NotRoot) }
+}
+
+fn list(left_behind: &[LeftBehind]) -> String {
+    left_behind.iter().map(|left| format!("\n  could not {}: {}", left.undo, left.why)).collect()
+}

@@ -1,0 +1,83 @@
+//! Which artifacts the node needs, with their digests, and getting them.
+
+use super::{Context, Failure, Prepared};
+use crate::{
+    fetch::{Fetcher, Request, Verified},
+    generation::manifest::Manifest,
+    model::{Artifact, Component, DigestOrigin, NodeIdentity, Version},
+    output::Event,
+    preflight::Cleared,
+};
+
+/// The artifacts that the settings ask for. A digest comes from the configuration, the catalog, the generation in force
+/// (so that a published checksum that changes later is never taken), or else from the checksum published beside the file.
+pub(super) async fn artifacts(
+    context: &Context,
+    identity: &NodeIdentity,
+    current: Option<&Manifest>,
+) -> Result<Vec<Artifact>, Failure> {
+    let mut artifacts = Vec::new();
+    for component in Component::ALL {
+        let Some(version) = context.settings.version(component) else { continue };
+        let artifact = match known(context, identity, current, component, version) {
+            Some(artifact) => artifact,
+            None => published(context, identity, component, version).await?,
+        };
+        artifacts.push(artifact);
+    }
+    Ok(artifacts)
+}
+
+fn known(
+    context: &Context,
+    identity: &NodeIdentity,
+    current: Option<&Manifest>,
+    component: Component,
+    version: &Version,
+) -> Option<Artifact> {
+    let architecture = identity.architecture;
+    let artifact = |digest, origin| Artifact { component, version: version.clone(), architecture, digest, origin };
+    if let Some((digest, origin)) = context.settings.pinned(component, architecture) {
+        return Some(artifact(digest, origin));
+    }
+    let installed = current?.contents.artifact(component)?;
+    let same = installed.version == *version && installed.architecture == architecture;
+    same.then(|| artifact(installed.digest, installed.origin))
+}
+
+async fn published(
+    context: &Context,
+    identity: &NodeIdentity,
+    component: Component,
+    version: &Version,
+) -> Result<Artifact, Failure> {
+    let architecture = identity.architecture;
+    let bug = || Failure::Bug(format!("no digest and no published checksum for {component} {version} ({architecture})"));
+    let url = context.settings.sidecar(component, architecture).ok_or_else(bug)?;
+    let digest = fetcher(context)?.sidecar_digest(&url).await?;
+    Ok(Artifact { component, version: version.clone(), architecture, digest, origin: DigestOrigin::Sidecar })
+}
+
+/// Obtains and verifies what the plan needs. Only a host that passed preflight downloads anything.
+pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prepared) -> Result<Vec<Verified>, Failure> {
+    if prepared.plan.fetch.is_empty() {
+        return Ok(Vec::new());
+    }
+    context.events.emit(Event::Stage { name: "fetch" });
+    let request = |artifact: &Artifact| {
+        let source = context.settings.sources.components.get(&artifact.component);
+        let source = source.ok_or_else(|| Failure::Bug(format!("no source for {}", artifact.component)))?;
+        let url = source.url.fill(&artifact.version, artifact.architecture);
+        let url = url.map_err(|invalid| Failure::Bug(invalid.to_string()))?;
+        Ok::<_, Failure>(Request { artifact: artifact.clone(), url })
+    };
+    let requests = prepared.plan.fetch.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+    tokio::select! {
+        verified = fetcher(context)?.fetch_all(requests) => Ok(verified?),
+        () = context.stop.cancelled() => Err(Failure::Interrupted),
+    }
+}
+
+fn fetcher(context: &Context) -> Result<Fetcher, Failure> {
+    Ok(Fetcher::new(&context.settings.sources, context.cache.clone(), context.events.clone())?)
+}

@@ -1,0 +1,88 @@
+//! From settings to a plan that preflight has cleared. Reads only, apart from undoing an earlier run that was killed.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Context, Failure, fetching};
+use crate::{
+    facts::{self, Observed},
+    generation,
+    host::systemd::Systemd,
+    model::NodeIdentity,
+    output::Event,
+    plan::{self, Plan, Wanted},
+    preflight::{self, Cleared, Report, Subject},
+    transaction::{self, Ground},
+};
+
+/// A plan, and what it was made from.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Who the node is.
+    pub identity: NodeIdentity,
+    /// What the host shall be.
+    pub wanted: Wanted,
+    /// What it is.
+    pub observed: Observed,
+    /// What has to be done.
+    pub plan: Plan,
+}
+
+/// Makes the plan. The network is asked for a digest only where neither catalog, configuration nor the generation in force
+/// knows it.
+pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure> {
+    let settings = &context.settings;
+    let facts = facts::host(settings)?;
+    let identity = plan::identity(settings, &facts)?;
+    let current = generation::current(&context.opt)?;
+    let artifacts = fetching::artifacts(context, &identity, current.as_ref()).await?;
+    let facts = facts.with_mount_unit_of(current.as_ref());
+    let wanted = plan::wanted(settings, &facts, &identity, artifacts)?;
+    let footprint = plan::footprint(&wanted, current.as_ref());
+    let observed = facts::observe(footprint, current, context.opt.clone()).await?;
+    let plan = plan::compare(&wanted, &observed, anew);
+    Ok(Prepared { identity, wanted, observed, plan })
+}
+
+/// The local checks alone: what `hostlet preflight` runs.
+pub async fn local_preflight(context: &Context) -> Result<Report, Failure> {
+    let facts = facts::host(&context.settings)?;
+    let identity = plan::identity(&context.settings, &facts)?;
+    let subject = Subject::new(context.settings.clone(), identity);
+    Ok(preflight::run(Arc::new(subject), &context.events).await)
+}
+
+/// Refuses to go on unless the host is fit.
+pub(super) async fn preflight(context: &Context, prepared: &Prepared) -> Result<Cleared, Failure> {
+    context.events.emit(Event::Stage { name: "preflight" });
+    let subject = Subject::new(context.settings.clone(), prepared.identity.clone());
+    let report = preflight::run(Arc::new(subject), &context.events).await;
+    let cleared = report.gate()?;
+    for finding in cleared.warnings() {
+        context.events.emit(Event::Warning { text: format!("{}: {}", finding.id, finding.observed) });
+    }
+    Ok(cleared)
+}
+
+/// Undoes a run that was killed, before anything else is looked at.
+pub(super) async fn recover(context: &Context) -> Result<(), Failure> {
+    if transaction::journal::read(&context.state)?.is_none() {
+        return Ok(());
+    }
+    match transaction::recover(&ground(context).await?, &context.events).await? {
+        Some(undone) if !undone.is_complete() => Err(Failure::Unrecovered(undone.left_behind)),
+        _ => Ok(()),
+    }
+}
+
+/// Where a transaction works.
+pub(super) async fn ground(context: &Context) -> Result<Ground, Failure> {
+    let systemd = Systemd::connect().await.map_err(|error| Failure::NoSystemd(error.to_string()))?;
+    Ok(Ground {
+        opt: context.opt.clone(),
+        state: context.state.clone(),
+        root_directory: context.settings.kubelet.root_directory.clone(),
+        systemd: Some(systemd),
+        // The unit's own TimeoutStartSec is 90 s; systemd's word on a start that hangs is better than ours.
+        job_deadline: context.settings.kubelet.health_timeout.max(Duration::from_secs(90)) + Duration::from_secs(15),
+    })
+}

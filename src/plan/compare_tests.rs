@@ -1,0 +1,258 @@
+//! The plan against hosts in every state.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{Plan, Wanted, compare, footprint, identity, wanted};
+use crate::{
+    config::{self, Fragment, Settings},
+    facts::{Activity, Credentials, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts},
+    generation::manifest::{Manifest, SCHEMA},
+    model::{Artifact, Component, Digest, DigestOrigin, Expected, PathState, Secret, UnitName},
+    transaction::Change,
+};
+
+const MINIMAL: &str = r#"
+    [cluster]
+    server = "https://10.0.0.1:6443"
+    ca = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
+    token-file = "/etc/hostlet/token"
+    [flannel]
+    token-file = "/etc/hostlet/flannel-token"
+"#;
+
+fn settings(sets: &[&str]) -> Settings {
+    let fragment = Fragment { name: "hostlet.toml".to_owned(), text: MINIMAL.to_owned() };
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    config::parse(&[fragment], &sets).unwrap()
+}
+
+fn facts() -> HostFacts {
+    HostFacts {
+        hostname: "Node-07".to_owned(),
+        machine: "x86_64".to_owned(),
+        default_sources: vec!["10.0.1.7".parse().unwrap()],
+        resolved_stub: false,
+        kernel: KernelAbilities { overlay: true, bridge_netfilter: true },
+        root_mount: RootMount::Shared,
+        client_certificate: false,
+        credentials: Credentials {
+            bootstrap_token: Some(Secret::new("abcdef.0123456789abcdef".to_owned())),
+            certificate_authority: None,
+        },
+    }
+}
+
+fn want(settings: &Settings, facts: &HostFacts) -> Wanted {
+    let identity = identity(settings, facts).unwrap();
+    let artifact = |component: Component| Artifact {
+        component,
+        version: settings.version(component).unwrap().clone(),
+        architecture: identity.architecture,
+        digest: Digest::of(format!("{component}{}", settings.version(component).unwrap()).as_bytes()),
+        origin: DigestOrigin::Catalog,
+    };
+    let artifacts = Component::ALL.into_iter().filter(|component| settings.version(*component).is_some()).map(artifact);
+    wanted(settings, facts, &identity, artifacts.collect()).unwrap()
+}
+
+/// A host on which `wanted` was installed and runs.
+fn installed(wanted: &Wanted) -> Observed {
+    let state = |expected: &Expected| match expected {
+        Expected::File { digest, mode } => PathState::File { digest: *digest, mode: *mode, owner: (0, 0) },
+        Expected::Link { target } => PathState::Link { target: target.clone() },
+        Expected::Directory { mode } => PathState::Directory { mode: *mode },
+    };
+    let running = |pid: u32| UnitFacts {
+        activity: Activity::Up,
+        sub_state: "running".to_owned(),
+        enabled: true,
+        main_pid: Some(pid),
+        ..UnitFacts::default()
+    };
+    let contents = wanted.contents.clone();
+    Observed {
+        paths: contents.host.iter().map(|(path, expected)| (path.clone(), state(expected))).collect(),
+        sysctls: contents.sysctls.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
+        units: contents.units.iter().zip(100..).map(|(unit, pid)| (unit.name.clone(), running(pid))).collect(),
+        intact: wanted.artifacts.iter().map(Artifact::store_name).collect(),
+        highest_generation: 1,
+        current: Some(Manifest {
+            schema: SCHEMA,
+            number: 1,
+            created: String::new(),
+            hostlet: String::new(),
+            contents,
+            executables: BTreeMap::new(),
+        }),
+        ..Observed::default()
+    }
+}
+
+fn changes(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(|step| step.change.to_string()).collect()
+}
+
+fn kubelet() -> UnitName {
+    UnitName::known("kubelet.service")
+}
+
+#[test]
+fn a_bare_host_gets_everything_and_units_start_after_the_switch() {
+    let wanted = want(&settings(&[]), &facts());
+    let plan = compare(&wanted, &Observed::default(), false);
+    let changes = changes(&plan);
+    let position = |text: &str| changes.iter().position(|change| change.starts_with(text)).unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(plan.fetch.len(), 4);
+    assert!(position("write /etc/systemd/system/kubelet.service") < position("switch to generation 1"));
+    assert!(position("switch to generation 1") < position("reload systemd"));
+    assert!(position("reload systemd") < position("enable kubelet.service"));
+    assert!(position("enable flanneld.service") < position("start kubelet.service"));
+    assert!(position("start kubelet.service") < position("start flanneld.service"));
+    assert!(plan.steps.iter().all(|step| !step.reason.is_empty()), "{plan:?}");
+}
+
+#[test]
+fn a_host_that_is_as_wanted_gets_nothing() {
+    let wanted = want(&settings(&[]), &facts());
+    let plan = compare(&wanted, &installed(&wanted), false);
+    assert!(plan.is_empty(), "{plan}");
+    assert!(plan.to_string().contains("Nothing to do"));
+}
+
+#[test]
+fn a_new_kubelet_is_fetched_alone_and_flannel_is_not_restarted() {
+    let observed = installed(&want(&settings(&[]), &facts()));
+    let plan = compare(&want(&settings(&["kubelet.version=1.36.3"]), &facts()), &observed, false);
+    let fetched: Vec<_> = plan.fetch.iter().map(|artifact| artifact.component).collect();
+    // Every entry of the store that the old generation had is intact; the new kubelet is not among them.
+    assert_eq!(fetched, [Component::Kubelet]);
+    assert_eq!(changes(&plan), ["switch from generation 1 to 2", "restart kubelet.service"]);
+    assert!(plan.generation.unwrap().contains("kubelet 1.36.4 -> 1.36.3"));
+}
+
+#[test]
+fn a_new_flannel_does_not_restart_the_kubelet() {
+    let observed = installed(&want(&settings(&[]), &facts()));
+    let plan = compare(&want(&settings(&["flannel.version=0.27.3"]), &facts()), &observed, false);
+    assert_eq!(changes(&plan), ["switch from generation 1 to 2", "restart flanneld.service"]);
+}
+
+#[test]
+fn a_changed_kubelet_configuration_restarts_the_kubelet_alone() {
+    let observed = installed(&want(&settings(&[]), &facts()));
+    let plan = compare(&want(&settings(&["kubelet.config.maxPods=200"]), &facts()), &observed, false);
+    assert!(plan.fetch.is_empty());
+    assert_eq!(changes(&plan), ["switch from generation 1 to 2", "restart kubelet.service"]);
+}
+
+#[test]
+fn every_hand_edit_is_mended_and_nothing_else() {
+    let wanted = want(&settings(&[]), &facts());
+    let sysctl_file = PathBuf::from("/etc/sysctl.d/90-hostlet.conf");
+    let unit_file = PathBuf::from("/etc/systemd/system/kubelet.service");
+    let link = PathBuf::from("/usr/local/bin/kubelet");
+    type Edit<'a> = Box<dyn Fn(&mut Observed) + 'a>;
+    let file = |digest| PathState::File { digest, mode: 0o644, owner: (0, 0) };
+    let edits: Vec<(Edit<'_>, &[&str])> = vec![
+        (
+            Box::new(|host| drop(host.paths.insert(sysctl_file.clone(), file(Digest::of(b"x"))))),
+            &["write /etc/sysctl.d/90-hostlet.conf"],
+        ),
+        (Box::new(|host| drop(host.paths.remove(&link))), &["link /usr/local/bin/kubelet"]),
+        (
+            Box::new(|host| drop(host.paths.insert(unit_file.clone(), PathState::Link { target: "/dev/null".into() }))),
+            &["write /etc/systemd/system/kubelet.service", "reload systemd", "restart kubelet.service"],
+        ),
+        (Box::new(|host| host.units.get_mut(&kubelet()).unwrap().enabled = false), &["enable kubelet.service"]),
+        (Box::new(|host| host.units.get_mut(&kubelet()).unwrap().activity = Activity::Down), &["start kubelet.service"]),
+        (
+            Box::new(|host| drop(host.sysctls.insert("net.ipv4.ip_forward".to_owned(), Some("0".to_owned())))),
+            &["set net.ipv4.ip_forward = 1"],
+        ),
+    ];
+    for (edit, expected) in edits {
+        let mut host = installed(&wanted);
+        edit(&mut host);
+        let plan = compare(&wanted, &host, false);
+        let changes = changes(&plan);
+        assert_eq!(changes.len(), expected.len(), "{changes:?}");
+        for (change, start) in changes.iter().zip(expected) {
+            assert!(change.starts_with(start), "{change} is not {start}");
+        }
+        assert!(plan.generation.is_none());
+    }
+}
+
+#[test]
+fn a_damaged_executable_is_fetched_again_and_its_unit_restarted() {
+    let wanted = want(&settings(&[]), &facts());
+    let mut host = installed(&wanted);
+    let kubelet_artifact = wanted.artifacts.iter().find(|artifact| artifact.component == Component::Kubelet).unwrap();
+    let path = PathBuf::from("/opt/hostlet/store").join(kubelet_artifact.store_name()).join("bin/kubelet");
+    host.intact.remove(&kubelet_artifact.store_name());
+    host.damage.push((path.clone(), "content differs".to_owned()));
+    host.units.get_mut(&kubelet()).unwrap().executable = Some(path);
+    let plan = compare(&wanted, &host, false);
+    assert_eq!(plan.fetch.len(), 1);
+    assert_eq!(changes(&plan), ["switch from generation 1 to 2", "restart kubelet.service"]);
+}
+
+#[test]
+fn what_the_configuration_no_longer_wants_is_stopped_and_removed() {
+    let observed = installed(&want(&settings(&[]), &facts()));
+    let plan = compare(&want(&settings(&["flannel.enabled=false"]), &facts()), &observed, false);
+    let changes = changes(&plan);
+    for expected in ["stop flanneld.service", "disable flanneld.service", "remove /etc/cni/net.d/10-flannel.conflist"] {
+        assert!(changes.iter().any(|change| change == expected), "{expected} is missing: {changes:?}");
+    }
+    assert!(!changes.iter().any(|change| change.contains("restart kubelet")), "{changes:?}");
+}
+
+#[test]
+fn the_token_is_not_wanted_once_the_kubelet_has_its_certificate() {
+    let with_token = want(&settings(&[]), &facts());
+    let later = HostFacts { client_certificate: true, credentials: Credentials::default(), ..facts() };
+    let wanted = want(&settings(&[]), &later);
+    let plan = compare(&wanted, &installed(&with_token), false);
+    let removed = plan
+        .steps
+        .iter()
+        .any(|step| matches!(&step.change, Change::RemoveFile { path } if path.ends_with("bootstrap-kubelet.conf")));
+    assert!(removed && !changes(&plan).iter().any(|change| change.contains("restart")), "{plan}");
+}
+
+#[test]
+fn neither_the_plan_nor_its_json_shows_the_token() {
+    let plan = compare(&want(&settings(&[]), &facts()), &Observed::default(), false);
+    let shown = format!("{plan} {plan:?} {}", serde_json::to_string(&plan).unwrap());
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+}
+
+#[test]
+fn a_private_mount_under_the_root_directory_gets_a_mount_unit_that_starts_before_the_kubelet() {
+    let facts = HostFacts { root_mount: RootMount::Covered, ..facts() };
+    let wanted = want(&settings(&["kubelet.root-dir=/data/my-kubelet"]), &facts);
+    let plan = compare(&wanted, &Observed::default(), false);
+    let starts: Vec<String> = changes(&plan).into_iter().filter(|change| change.starts_with("start ")).collect();
+    assert_eq!(starts, [r"start data-my\x2dkubelet.mount", "start kubelet.service", "start flanneld.service"]);
+    let unit = &wanted.host_files[&PathBuf::from(r"/etc/systemd/system/data-my\x2dkubelet.mount")];
+    assert!(String::from_utf8_lossy(unit.bytes()).contains("Where=/data/my-kubelet\n"));
+}
+
+#[test]
+fn the_footprint_covers_all_that_is_wanted_and_all_that_was() {
+    let before = want(&settings(&[]), &facts());
+    let now = want(&settings(&["flannel.enabled=false"]), &facts());
+    let footprint = footprint(&now, installed(&before).current.as_ref());
+    assert!(footprint.paths.contains(&PathBuf::from("/etc/cni/net.d/10-flannel.conflist")));
+    assert!(footprint.units.contains(&UnitName::known("flanneld.service")));
+}
+
+#[test]
+fn the_host_name_becomes_the_node_name_in_lower_case_or_is_refused_with_the_remedy() {
+    assert_eq!(identity(&settings(&[]), &facts()).unwrap().name.as_str(), "node-07");
+    let bad = HostFacts { hostname: "node_07".to_owned(), ..facts() };
+    assert!(identity(&settings(&[]), &bad).unwrap_err().to_string().contains("hostnamectl"));
+    let no_route = HostFacts { default_sources: Vec::new(), ..facts() };
+    assert!(identity(&settings(&[]), &no_route).unwrap_err().to_string().contains("node.ip"));
+}

@@ -1,0 +1,91 @@
+//! Units: the files of `units/`, and drop-ins where the settings differ from what those say.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    config::{Datastore, FlannelIdentity, Settings},
+    facts::{HostFacts, RootMount},
+    model::{UnitName, layout},
+    plan::wanted::Builder,
+    transaction::Content,
+};
+
+const KUBELET: &str = include_str!("../../../units/kubelet.service");
+const FLANNELD: &str = include_str!("../../../units/flanneld.service");
+const ROOT_MOUNT: &str = include_str!("../../../units/var-lib-kubelet.mount");
+/// The runtime that the units in `units/` name.
+const USUAL_RUNTIME: &str = "containerd.service";
+
+pub(super) fn render(builder: &mut Builder, settings: &Settings, facts: &HostFacts) {
+    root_mount(builder, settings, facts);
+    kubelet(builder, settings);
+    flanneld(builder, settings);
+}
+
+fn kubelet(builder: &mut Builder, settings: &Settings) {
+    let path = unit_path("kubelet.service");
+    builder.host_file(&path, Content::Plain(KUBELET.into()), "runs the kubelet");
+    let mut reads = vec![path];
+    if let Some(text) = kubelet_drop_in(settings) {
+        let path = PathBuf::from(format!("{}/kubelet.service.d/10-hostlet.conf", layout::UNITS));
+        builder.directory(format!("{}/kubelet.service.d", layout::UNITS), 0o755, "drop-ins of kubelet.service");
+        builder.host_file(
+            &path,
+            Content::Plain(text.into_bytes()),
+            "what this node's configuration changes in kubelet.service",
+        );
+        reads.push(path);
+    }
+    let inputs = ["bin/kubelet", "etc/kubelet.json", "etc/kubelet.env", "etc/ca.crt"];
+    builder.unit(UnitName::known("kubelet.service"), &inputs, reads);
+}
+
+/// A drop-in may add to these lists, not replace them: naming a unit or a mount that does not exist does no harm.
+fn kubelet_drop_in(settings: &Settings) -> Option<String> {
+    let mut lines = String::new();
+    if settings.runtime.unit.as_str() != USUAL_RUNTIME {
+        let unit = &settings.runtime.unit;
+        lines.push_str(&format!("Wants={unit}\nAfter={unit}\n"));
+    }
+    if settings.kubelet.root_directory != Path::new(layout::KUBELET_ROOT) {
+        lines.push_str(&format!("RequiresMountsFor={}\n", settings.kubelet.root_directory.display()));
+    }
+    (!lines.is_empty()).then(|| format!("# Written by hostlet.\n[Unit]\n{lines}"))
+}
+
+fn flanneld(builder: &mut Builder, settings: &Settings) {
+    let Some(flannel) = &settings.flannel else { return };
+    let path = unit_path("flanneld.service");
+    builder.host_file(&path, Content::Plain(FLANNELD.into()), "runs flannel");
+    let mut reads = vec![path];
+    if let Datastore::Kube(FlannelIdentity::TokenFile(_)) = flannel.datastore {
+        reads.push(layout::FLANNEL_KUBECONFIG.into());
+    }
+    let inputs = ["bin/flanneld", "etc/flanneld.env", "etc/net-conf.json"];
+    builder.unit(UnitName::known("flanneld.service"), &inputs, reads);
+}
+
+/// A shared bind of the root directory onto itself, only where the mount that covers it is not shared: repeated binds on
+/// a shared parent pile up. Once the unit is there it stays wanted, for the mount is shared because of it.
+fn root_mount(builder: &mut Builder, settings: &Settings, facts: &HostFacts) {
+    match &facts.root_mount {
+        RootMount::Shared => {}
+        RootMount::Private(path) => builder.make_shared(path.clone()),
+        RootMount::Covered | RootMount::SharedByOurs => {
+            let root = &settings.kubelet.root_directory;
+            let unit = UnitName::of_mount(root);
+            let text = mount_unit(root, &settings.runtime.unit);
+            let path = unit_path(unit.as_str());
+            builder.host_file(&path, Content::Plain(text.into_bytes()), "shares the kubelet's root directory with the runtime");
+            builder.unit(unit, &[], vec![path]);
+        }
+    }
+}
+
+fn mount_unit(root: &Path, runtime: &UnitName) -> String {
+    ROOT_MOUNT.replace(layout::KUBELET_ROOT, &root.display().to_string()).replace(USUAL_RUNTIME, runtime.as_str())
+}
+
+fn unit_path(name: &str) -> PathBuf {
+    Path::new(layout::UNITS).join(name)
+}
