@@ -1,8 +1,97 @@
 //! TOML fragments, merged, and parsed into [`Settings`]. Pure: the text comes from the caller.
+//!
+//! Promise: one run reports every mistake that it can, each with fragment, line, column and text, and with what is
+//! allowed. The shape of every fragment is checked, its keys and types; the value of a key that a later fragment
+//! replaces is not, since it has no effect.
+//! Gap: whether the fields of `[kubelet.config]` make sense together is the kubelet's to say.
 
+mod artifacts;
+mod build;
+pub mod catalog;
+mod given;
+mod kubelet_fields;
+mod nouns;
+mod problem;
+mod problems;
+mod raw;
 mod settings;
+mod shape;
+mod template;
+mod text;
 
+#[cfg(test)]
+mod tests;
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use serde_json::Value;
+use toml::{Spanned, de::DeTable};
+
+pub use problem::{ConfigError, Place, Problem};
 pub use settings::{
     Backend, CertificateAuthority, Cluster, Cni, Datastore, EtcdTls, Flannel, FlannelIdentity, Kubelet, Node, Preflight, Role,
     Runtime, Settings, Source, Sources, Taint, UrlTemplate, Waiver,
 };
+pub use text::Fragment;
+
+use problems::Problems;
+use raw::Raw;
+use text::Texts;
+
+/// Reads fragments, each laid over those before it: tables are merged deeply, anything else is replaced, lists included.
+/// Then each of `sets` (`key=value`) replaces one key; its value is read as TOML, or else taken as text.
+pub fn parse(fragments: &[Fragment], sets: &[String]) -> Result<Settings, ConfigError> {
+    let texts = Texts::new(fragments, sets);
+    let mut problems = Problems::new(&texts);
+    let mut merged = DeTable::new();
+    for tree in texts.trees() {
+        match tree {
+            Ok(mut tree) => {
+                shape::check_table(&SCHEMA, &mut tree, "", &mut problems);
+                text::merge(&mut merged, tree);
+            }
+            Err(malformed) => malformed.into_iter().for_each(|malformed| {
+                problems.add(&malformed.at, malformed.message).help.extend(malformed.help);
+            }),
+        }
+    }
+    problems.index(&merged);
+    if !problems.is_empty() {
+        problems.only_values();
+    }
+    let raw = match Raw::deserialize(toml::Deserializer::from(Spanned::new(0..0, merged))) {
+        Ok(raw) => raw,
+        Err(error) => {
+            problems.add(&error.span().unwrap_or(0..0), error.message());
+            return problems.finish(None);
+        }
+    };
+    let settings = build::settings(raw, &mut problems);
+    problems.finish(settings)
+}
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(make_schema);
+
+fn make_schema() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<Raw>().to_value()
+}
+
+/// The JSON schema of the configuration, for editors. `config/schema.json` is its copy.
+#[must_use]
+pub fn schema() -> Value {
+    SCHEMA.clone()
+}
+
+/// Every key, commented, with its meaning, default and range.
+#[must_use]
+pub fn example() -> &'static str {
+    include_str!("../../config/example.toml")
+}
+
+/// The smallest configuration that makes a node of a cluster.
+#[must_use]
+pub fn minimal() -> &'static str {
+    include_str!("../../config/minimal.toml")
+}

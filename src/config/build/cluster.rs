@@ -1,0 +1,79 @@
+//! `[cluster]`
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::{
+    config::{
+        problems::Problems,
+        raw::RawCluster,
+        settings::{CertificateAuthority, Cluster},
+    },
+    model::Cidr,
+};
+
+pub(super) fn cluster(raw: RawCluster, problems: &mut Problems<'_>) -> Option<Cluster> {
+    let server = problems.value(raw.server);
+    let ca_file = problems.value(raw.ca_file).map(|path| CertificateAuthority::File(path.0));
+    let ca_text = problems.value(raw.ca);
+    let token_file = problems.value(raw.token_file).map(|path| path.0);
+    let dns: Vec<IpAddr> = problems.list(raw.dns.0).into_iter().map(|(address, _)| address.0).collect();
+    let domain = problems.value(raw.domain).map_or_else(|| "cluster.local".to_owned(), |domain| domain.0);
+    let service_cidr = problems.value(raw.service_cidr);
+    if !problems.mentioned("cluster") {
+        return None;
+    }
+    if !problems.mentioned("cluster.server") {
+        let problem = problems.add_at_key(&["cluster"], "[cluster] has no server");
+        problem.help.push("give the API server's URL: server = \"https://10.0.1.1:6443\"".to_owned());
+    }
+    in_one_place(problems, "cluster.dns", "kubelet.config.clusterDNS");
+    in_one_place(problems, "cluster.domain", "kubelet.config.clusterDomain");
+    let certificate_authority = match (problems.mentioned("cluster.ca-file"), problems.mentioned("cluster.ca")) {
+        (true, true) => {
+            let problem = problems.add_at_key(&["cluster.ca"], "both ca-file and ca are given");
+            problem.help.push("give exactly one of them".to_owned());
+            None
+        }
+        (false, false) => {
+            let problem = problems.add_at_key(&["cluster"], "[cluster] has no certificate authority");
+            problem.help.push("give ca-file = \"/etc/kubernetes/pki/ca.crt\", or the PEM text as ca".to_owned());
+            None
+        }
+        (true, false) => ca_file,
+        (false, true) => ca_text.and_then(|text| pem(text, problems)),
+    };
+    let dns = if dns.is_empty() { vec![default_dns(service_cidr)] } else { dns };
+    Some(Cluster { server: server?.0, certificate_authority: certificate_authority?, token_file, dns, domain, service_cidr })
+}
+
+fn in_one_place(problems: &mut Problems<'_>, ours: &str, kubelets: &str) {
+    if problems.mentioned(ours) && problems.mentioned(kubelets) {
+        let problem = problems.add_at_key(&[kubelets], format!("this is given here and as {ours}"));
+        problem.help.push("give it in one place".to_owned());
+    }
+}
+
+/// The tenth address of the services' network, as kubeadm and kube-dns' manifests have it; kubeadm's own network when
+/// none is given.
+fn default_dns(service_cidr: Option<Cidr>) -> IpAddr {
+    match service_cidr.map(Cidr::base) {
+        Some(IpAddr::V4(base)) => IpAddr::V4(Ipv4Addr::from_bits(base.to_bits().saturating_add(10))),
+        Some(IpAddr::V6(base)) => IpAddr::V6((base.to_bits().saturating_add(10)).into()),
+        None => IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10)),
+    }
+}
+
+fn pem(text: String, problems: &mut Problems<'_>) -> Option<CertificateAuthority> {
+    let marked = |mark: &str| text.contains(&format!("-----{mark} CERTIFICATE-----"));
+    if text.contains("PRIVATE KEY") {
+        let problem = problems.add_at_key(&["cluster.ca"], "cluster.ca holds a private key");
+        problem.help.push("give certificates only; the authority's key never leaves the control plane".to_owned());
+        return None;
+    }
+    if !marked("BEGIN") || !marked("END") {
+        let problem = problems.add_at_key(&["cluster.ca"], "cluster.ca is not a PEM certificate");
+        problem.help.push("it starts with -----BEGIN CERTIFICATE-----; a file's path belongs into ca-file".to_owned());
+        return None;
+    }
+    Some(CertificateAuthority::Inline(text))
+}

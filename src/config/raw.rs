@@ -1,0 +1,267 @@
+//! The configuration as it is written: the structs that fragments are read into, and that the JSON schema is made from.
+//! The first sentence of each field's comment is what people see in the schema and in messages about a wrong type.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    given::{Field, OneOrMany},
+    kubelet_fields::KubeletConfig,
+    nouns::{AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, Seconds, Server, ServiceAddress, SocketPath},
+    settings::{Role, Taint, UrlTemplate},
+};
+use crate::model::{Cidr, Digest, NodeAddress, NodeName, Port, UnitName, Version};
+
+/// The configuration of hostlet.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline, title = "hostlet.toml")]
+pub(super) struct Raw {
+    /// This node.
+    pub(super) node: RawNode,
+    /// The cluster that the node joins; without this section the kubelet runs standalone.
+    pub(super) cluster: RawCluster,
+    /// The kubelet.
+    pub(super) kubelet: RawKubelet,
+    /// The pods' network.
+    pub(super) flannel: RawFlannel,
+    /// The CNI plugins.
+    pub(super) cni: RawCni,
+    /// The container runtime that is already on the host.
+    pub(super) runtime: RawRuntime,
+    /// Where artifacts come from.
+    pub(super) sources: RawSources,
+    /// The checks before anything is installed.
+    pub(super) preflight: RawPreflight,
+}
+
+/// `[node]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawNode {
+    /// The Node's name; by default the host's name in lower case.
+    pub(super) name: Field<NodeName>,
+    /// The node's address, or one of each family in a list; by default the source address of the default route.
+    pub(super) ip: OneOrMany<NodeAddress>,
+    /// What the node is for: worker or control-plane.
+    pub(super) role: Field<Role>,
+    /// Labels that the Node gets when it registers.
+    pub(super) labels: BTreeMap<String, Field<String>>,
+    /// Taints that the Node gets when it registers, each as key=value:Effect.
+    pub(super) taints: Vec<Field<Taint>>,
+}
+
+/// `[cluster]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawCluster {
+    /// The API server's https URL: a host and an optional port, no path.
+    pub(super) server: Field<Server>,
+    /// The PEM file with the authority that signed the API server's certificate.
+    pub(super) ca_file: Field<AbsolutePath>,
+    /// The same as PEM text; exactly one of ca-file and ca.
+    pub(super) ca: Field<String>,
+    /// The file with the bootstrap token; not read once the node has its client certificate.
+    pub(super) token_file: Field<AbsolutePath>,
+    /// The address or addresses of the cluster's DNS service.
+    pub(super) dns: OneOrMany<ServiceAddress>,
+    /// The cluster's DNS domain.
+    pub(super) domain: Field<Domain>,
+    /// The network of the services.
+    pub(super) service_cidr: Field<Cidr>,
+}
+
+/// `[kubelet]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawKubelet {
+    /// The kubelet's version, 1.33 or newer.
+    pub(super) version: Field<Version>,
+    /// The kubelet's root directory.
+    pub(super) root_dir: Field<AbsolutePath>,
+    /// Any fields of KubeletConfiguration (v1beta1), over hostlet's defaults.
+    pub(super) config: KubeletConfig,
+    /// Additional flags, each as --name=value; none that hostlet sets itself.
+    pub(super) extra_args: Vec<Field<String>>,
+    /// How long the health gate waits for the kubelet: a duration such as 60s, or seconds.
+    pub(super) health_timeout: Field<Seconds>,
+    /// How long the kubelet must have been stable before it counts as healthy.
+    pub(super) stable_window: Field<Seconds>,
+}
+
+/// `[flannel]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawFlannel {
+    /// Whether flannel is installed.
+    pub(super) enabled: Field<bool>,
+    /// flannel's version.
+    pub(super) version: Field<Version>,
+    /// The pods' IPv4 network.
+    pub(super) network: Field<Cidr>,
+    /// The pods' IPv6 network.
+    pub(super) ipv6_network: Field<Cidr>,
+    /// How packets travel between nodes: vxlan, udp, host-gw or wireguard.
+    pub(super) backend: Field<BackendKind>,
+    /// The backend's UDP port.
+    pub(super) port: Field<Port>,
+    /// The VXLAN network identifier, with backend vxlan only.
+    pub(super) vni: Field<u32>,
+    /// Where leases are kept: kube or etcd.
+    pub(super) datastore: Field<DatastoreKind>,
+    /// A kubeconfig for flannel, with datastore kube.
+    pub(super) kubeconfig_file: Field<AbsolutePath>,
+    /// The file with the token of flannel's ServiceAccount, with datastore kube.
+    pub(super) token_file: Field<AbsolutePath>,
+    /// The network interface for traffic between nodes, by name or address; by default the default route's.
+    pub(super) interface: Field<Interface>,
+    /// Whether flannel writes nftables rules instead of iptables'.
+    pub(super) nftables: Field<bool>,
+    /// etcd, with datastore etcd.
+    pub(super) etcd: RawEtcd,
+}
+
+/// `[flannel.etcd]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawEtcd {
+    /// The URL or URLs of etcd.
+    pub(super) endpoints: OneOrMany<Endpoint>,
+    /// The prefix of flannel's keys.
+    pub(super) prefix: Field<String>,
+    /// The PEM file with the authority that signed etcd's certificates.
+    pub(super) ca_file: Field<AbsolutePath>,
+    /// The PEM file with flannel's client certificate.
+    pub(super) cert_file: Field<AbsolutePath>,
+    /// The PEM file with its key.
+    pub(super) key_file: Field<AbsolutePath>,
+}
+
+/// `[cni]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawCni {
+    /// The version of the reference plugins.
+    pub(super) version: Field<Version>,
+    /// The version of flannel's plugin.
+    pub(super) flannel_version: Field<Version>,
+}
+
+/// `[runtime]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawRuntime {
+    /// The CRI socket's path, with or without unix:// before it.
+    pub(super) socket: Field<SocketPath>,
+    /// The systemd unit that runs the container runtime.
+    pub(super) unit: Field<UnitName>,
+}
+
+/// `[sources]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawSources {
+    /// A PEM file with authorities that are trusted for downloads beside the system's.
+    pub(super) ca_file: Field<AbsolutePath>,
+    /// How long one attempt may go without a byte: a duration such as 30s, or seconds.
+    pub(super) stall_timeout: Field<Seconds>,
+    /// How often each file is attempted.
+    pub(super) attempts: Field<u32>,
+    /// The kubelet's source.
+    pub(super) kubelet: RawSource,
+    /// The source of flannel's daemon.
+    pub(super) flanneld: RawSource,
+    /// The source of the reference CNI plugins.
+    pub(super) cni_plugins: RawSource,
+    /// The source of flannel's CNI plugin.
+    pub(super) flannel_cni: RawSource,
+}
+
+/// `[sources.*]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawSource {
+    /// An https:// or file:// URL, in which {version} (without v) and {arch} (amd64, arm64) are filled in.
+    pub(super) url: Field<UrlTemplate>,
+    /// The SHA-256 of the file for the configured version and this node's processor.
+    pub(super) digest: Field<Digest>,
+}
+
+/// `[preflight]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawPreflight {
+    /// Checks that may fail, each with a reason.
+    pub(super) waive: Vec<RawWaiver>,
+    /// Ports that must be free beside those of role and backend, each as tcp/8080.
+    pub(super) extra_ports: Vec<Field<ProtocolPort>>,
+}
+
+/// An element of `preflight.waive`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawWaiver {
+    /// The check's id.
+    pub(super) check: Field<String>,
+    /// Why it may fail; it is recorded in the report.
+    pub(super) reason: Field<String>,
+}
+
+/// The values of `flannel.backend`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BackendKind {
+    Vxlan,
+    Udp,
+    HostGw,
+    Wireguard,
+}
+
+/// The values of `flannel.datastore`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DatastoreKind {
+    Kube,
+    Etcd,
+}
+
+/// Reads a word of a fixed list; anything else is refused with the list and the nearest of its words.
+macro_rules! read_from_list {
+    ($noun:ty, $name:literal, $($text:literal => $value:expr),+) => {
+        impl<'de> Deserialize<'de> for $noun {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                match String::deserialize(deserializer)?.as_str() {
+                    $($text => Ok($value),)+
+                    other => Err(serde::de::Error::custom(super::nouns::not_one_of(other, $name, &[$($text),+]))),
+                }
+            }
+        }
+        impl JsonSchema for $noun {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($noun).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": [$($text),+] })
+            }
+        }
+    };
+}
+
+read_from_list!(BackendKind, "a backend of flannel", "vxlan" => Self::Vxlan, "udp" => Self::Udp, "host-gw" => Self::HostGw,
+    "wireguard" => Self::Wireguard);
+read_from_list!(DatastoreKind, "a datastore of flannel", "kube" => Self::Kube, "etcd" => Self::Etcd);
+read_from_list!(Role, "a role", "worker" => Self::Worker, "control-plane" => Self::ControlPlane);

@@ -1,0 +1,171 @@
+use std::{net::IpAddr, path::Path, time::Duration};
+
+use super::{accepted, fragment, with};
+use crate::{
+    config::{self, Backend, CertificateAuthority, Datastore, FlannelIdentity, Fragment, Role},
+    model::{Architecture, Component, DigestOrigin, Port, Protocol, Version},
+};
+
+#[test]
+fn the_minimal_configuration_has_sensible_defaults_for_the_rest() {
+    assert!(config::minimal().lines().count() <= 10);
+    let settings = accepted(config::minimal());
+    let cluster = settings.cluster.as_ref().unwrap();
+    assert_eq!(cluster.server.as_str(), "https://10.0.1.1:6443/");
+    assert!(
+        matches!(&cluster.certificate_authority, CertificateAuthority::File(path) if path == Path::new("/etc/kubernetes/pki/ca.crt"))
+    );
+    assert_eq!((cluster.domain.as_str(), cluster.dns.as_slice()), ("cluster.local", &[IpAddr::from([10, 96, 0, 10])][..]));
+    assert_eq!(settings.node.role, Role::Worker);
+    assert_eq!(settings.kubelet.version, Version::new(1, 36, 4));
+    assert_eq!(settings.kubelet.root_directory, Path::new("/var/lib/kubelet"));
+    assert_eq!(
+        (settings.kubelet.health_timeout, settings.kubelet.stable_window),
+        (Duration::from_mins(1), Duration::from_secs(5))
+    );
+    let flannel = settings.flannel.as_ref().unwrap();
+    assert_eq!(flannel.backend, Backend::Vxlan { port: Port::known(8472), vni: 1 });
+    assert_eq!(flannel.network.to_string(), "10.244.0.0/16");
+    assert!(matches!(&flannel.datastore, Datastore::Kube(FlannelIdentity::TokenFile(_))));
+    assert_eq!(settings.runtime.socket, Path::new("/run/containerd/containerd.sock"));
+    assert_eq!(settings.runtime.unit.as_str(), "containerd.service");
+    assert_eq!((settings.sources.attempts, settings.sources.stall_timeout), (4, Duration::from_secs(30)));
+    let versions = Component::ALL.map(|component| settings.version(component).unwrap().to_string());
+    assert_eq!(versions, ["1.36.4", "0.27.4", "1.9.1", "1.9.1-flannel1"]);
+}
+
+#[test]
+fn nothing_at_all_is_a_standalone_kubelet_without_flannel() {
+    let settings = accepted("");
+    assert!(settings.cluster.is_none() && settings.flannel.is_none());
+    assert_eq!(settings.version(Component::FlannelCni), None);
+    assert_eq!(settings.version(Component::CniPlugins), Some(&Version::new(1, 9, 1)));
+}
+
+#[test]
+fn standalone_with_etcd_has_flannel() {
+    let settings = accepted("[flannel]\ndatastore = \"etcd\"\netcd.endpoints = \"http://10.0.1.2:2379\"");
+    let Datastore::Etcd { endpoints, prefix, tls } = settings.flannel.unwrap().datastore else { panic!("not etcd") };
+    assert_eq!((endpoints.len(), prefix.as_str(), tls.is_none()), (1, "/coreos.com/network", true));
+}
+
+#[test]
+fn flannel_can_be_turned_off_in_a_drop_in_without_removing_its_section() {
+    let drop_in = Fragment { name: "90-off.toml".to_owned(), text: "[flannel]\nenabled = false".to_owned() };
+    let settings = config::parse(&[fragment(config::minimal()), drop_in], &[]).unwrap();
+    assert!(settings.flannel.is_none() && settings.cluster.is_some());
+}
+
+#[test]
+fn later_fragments_replace_single_keys_and_whole_lists() {
+    let first = "[node]\nip = [\"10.0.1.7\", \"fd00::7\"]\nrole = \"control-plane\"\n[node.labels]\na = \"1\"\nb = \"1\"";
+    let second = "[node]\nip = \"10.0.1.8\"\nlabels.b = \"2\"";
+    let fragments = [fragment(first), Fragment { name: "b".to_owned(), text: second.to_owned() }];
+    let node = config::parse(&fragments, &[]).unwrap().node;
+    assert_eq!(node.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.1.8"]);
+    assert_eq!(node.role, Role::ControlPlane);
+    assert_eq!((node.labels["a"].as_str(), node.labels["b"].as_str()), ("1", "2"));
+}
+
+#[test]
+fn a_wrong_value_that_is_replaced_does_no_harm() {
+    let settings = config::parse(&[fragment("[kubelet]\nversion = \"newest\"")], &["kubelet.version=1.35.8".to_owned()]);
+    assert_eq!(settings.unwrap().kubelet.version, Version::new(1, 35, 8));
+}
+
+#[test]
+fn set_takes_toml_and_plain_text() {
+    let sets = [
+        "kubelet.version=v1.36.3",
+        "node.name=7",
+        "node.ip=[\"10.0.1.7\"]",
+        "kubelet.config.maxPods=64",
+        "kubelet.health-timeout=90",
+        "kubelet.stable-window=1m",
+        "preflight.extra-ports=[\"tcp/8080\"]",
+    ];
+    let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+    let settings = config::parse(&[], &sets).unwrap();
+    assert_eq!(settings.kubelet.version, Version::new(1, 36, 3));
+    assert_eq!(settings.node.name.unwrap().as_str(), "7");
+    assert_eq!(settings.kubelet.config["maxPods"], 64);
+    assert_eq!(settings.kubelet.stable_window, Duration::from_mins(1));
+    assert_eq!(settings.preflight.extra_ports, [(Protocol::Tcp, Port::known(8080))]);
+}
+
+#[test]
+fn set_takes_a_quoted_key_and_many_lines() {
+    let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let sets = [
+        "node.labels.\"example.com/rack\"=r12".to_owned(),
+        "cluster.server=https://10.0.1.1:6443".to_owned(),
+        format!("cluster.ca={pem}"),
+        "flannel.enabled=false".to_owned(),
+    ];
+    let settings = config::parse(&[], &sets).unwrap();
+    assert_eq!(settings.node.labels["example.com/rack"], "r12");
+    assert!(matches!(settings.cluster.unwrap().certificate_authority, CertificateAuthority::Inline(text) if text == pem));
+}
+
+#[test]
+fn any_field_of_the_kubelets_configuration_becomes_json() {
+    let text = "[kubelet.config]\nmaxPods = 64\nmemoryThrottlingFactor = 0.8\nclusterDNS = [\"169.254.20.10\"]\n\
+                evictionHard = { \"memory.available\" = \"100Mi\" }\nfeatureGates.NodeSwap = true\n\
+                [[kubelet.config.reservedMemory]]\nnumaNode = 0\nlimits = { memory = \"1Gi\" }\n";
+    let config = serde_json::Value::Object(accepted(text).kubelet.config);
+    let expected = serde_json::json!({
+        "maxPods": 64, "memoryThrottlingFactor": 0.8, "clusterDNS": ["169.254.20.10"],
+        "evictionHard": { "memory.available": "100Mi" }, "featureGates": { "NodeSwap": true },
+        "reservedMemory": [{ "numaNode": 0, "limits": { "memory": "1Gi" } }],
+    });
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn sockets_may_be_written_as_the_kubelet_writes_them() {
+    for socket in ["/run/crio/crio.sock", "unix:///run/crio/crio.sock"] {
+        let settings = accepted(&format!("[runtime]\nsocket = {socket:?}\nunit = \"crio.service\""));
+        assert_eq!(settings.runtime.socket, Path::new("/run/crio/crio.sock"));
+    }
+}
+
+#[test]
+fn the_dns_address_follows_the_services_network() {
+    let text = config::minimal().replace("[cluster]", "[cluster]\nservice-cidr = \"10.43.0.0/16\"");
+    assert_eq!(accepted(&text).cluster.unwrap().dns, [IpAddr::from([10, 43, 0, 10])]);
+}
+
+#[test]
+fn a_pin_comes_before_the_catalog_and_the_sidecar_is_offered_where_there_is_one() {
+    let settings = accepted(config::minimal());
+    let (digest, origin) = settings.pinned(Component::Kubelet, Architecture::Amd64).unwrap();
+    assert_eq!((&digest.to_string()[..8], origin), ("cf2562db", DigestOrigin::Catalog));
+    assert_eq!(settings.pinned(Component::FlannelCni, Architecture::Amd64), None);
+    let sidecar = settings.sidecar(Component::FlannelCni, Architecture::Arm64).unwrap();
+    assert!(
+        sidecar.as_str().ends_with("/v1.9.1-flannel1/cni-plugin-flannel-linux-arm64-v1.9.1-flannel1.tgz.sha256"),
+        "{sidecar}"
+    );
+    assert_eq!(settings.sidecar(Component::Flanneld, Architecture::Amd64), None);
+
+    let pin = "ab".repeat(32);
+    let text = format!("[sources.flanneld]\ndigest = \"sha256:{pin}\"\nurl = \"file:///srv/flanneld?v={{version}}\"");
+    let settings = with(&text).unwrap();
+    let (digest, origin) = settings.pinned(Component::Flanneld, Architecture::Arm64).unwrap();
+    assert_eq!((digest.to_string(), origin), (pin, DigestOrigin::Configuration));
+}
+
+#[test]
+fn a_sidecars_url_keeps_the_query() {
+    let settings = accepted("[sources.kubelet]\nurl = \"https://mirror/{arch}/kubelet?sig=1\"");
+    let sidecar = settings.sidecar(Component::Kubelet, Architecture::Amd64).unwrap();
+    assert_eq!(sidecar.as_str(), "https://mirror/amd64/kubelet.sha256?sig=1");
+}
+
+#[test]
+fn a_version_outside_the_catalog_is_taken_with_a_pin() {
+    let text = config::minimal().replace("[flannel]", "[flannel]\nversion = \"0.28.9\"");
+    let pinned = format!("{text}\n[sources.flanneld]\ndigest = \"{}\"", "0".repeat(64));
+    assert_eq!(accepted(&pinned).flannel.unwrap().version, Version::new(0, 28, 9));
+    assert_eq!(accepted("[kubelet]\nversion = \"1.37.1\"").kubelet.version, Version::new(1, 37, 1));
+}
