@@ -12,7 +12,7 @@ use crate::{
     host::{
         files, kernel, look,
         mounts::{MountTable, Need, Process, need},
-        network, processes,
+        network, parameters, processes,
         propagation::resolve,
         systemd::{ActiveState, Systemd, SystemdError, UnitState},
     },
@@ -27,7 +27,7 @@ pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
         machine: sysinfo::System::cpu_arch(),
         default_sources: network::default_sources(),
         resolved_stub: resolved_stub()?,
-        kernel: KernelAbilities { overlay: kernel::has_overlay()?, bridge_netfilter: kernel::has_bridge_netfilter() },
+        kernel: KernelAbilities { overlay: parameters::has_overlay()?, bridge_netfilter: parameters::has_bridge_netfilter() },
         root_mount: root_mount(&settings.kubelet.root_directory)?,
         client_certificate,
         credentials: credentials(settings, client_certificate)?,
@@ -53,7 +53,7 @@ fn files_of(footprint: &Footprint, current: Option<Manifest>, opt: &Path) -> Res
         observed.paths.insert(path.clone(), look::at(path)?);
     }
     for name in &footprint.sysctls {
-        observed.sysctls.insert(name.clone(), kernel::sysctl(name)?);
+        observed.sysctls.insert(name.clone(), kernel::setting(name)?);
     }
     if let Some(manifest) = &current {
         let (damage, intact) = generation::inspect(opt, manifest)?;

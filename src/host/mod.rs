@@ -3,11 +3,21 @@
 //! Everything else decides; this room looks and does. Each module says what it promises about being interrupted.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
+pub mod capabilities;
+pub mod cri;
+pub mod detached;
+pub mod disk;
 pub mod files;
 pub mod fragments;
+pub mod init;
 pub mod kernel;
+pub mod links;
 pub mod lock;
 pub mod look;
+pub mod mount_view;
 pub mod network;
+pub mod parameters;
+pub mod ports;
+pub mod processes;
 pub mod signals;
 pub mod tree;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Change, ChangeError, Prior, Transaction, Undo};
 use crate::{
-    host::{files, kernel, look, mounts},
+    host::{files, kernel, look, mounts, parameters},
     model::{PathState, UnitName, layout},
 };
 
@@ -20,7 +20,7 @@ impl Transaction {
             }
             Change::RemoveFile { path } => vec![self.restore(path)?],
             Change::LoadModule { .. } => Vec::new(),
-            Change::SetSysctl { name, .. } => match kernel::sysctl(name)? {
+            Change::SetSysctl { name, .. } => match kernel::setting(name)? {
                 Some(value) => vec![Undo::RestoreSysctl { name: name.clone(), value }],
                 None => Vec::new(),
             },
@@ -52,9 +52,9 @@ impl Transaction {
                 files::if_present(files::remove_file(path))?;
             }
             Change::LoadModule { name } => {
-                kernel::load_module(name).map_err(|said| ChangeError::Module { name: name.clone(), said })?;
+                parameters::load_module(name).map_err(|said| ChangeError::Module { name: name.clone(), said })?;
             }
-            Change::SetSysctl { name, value } => kernel::set_sysctl(name, value)?,
+            Change::SetSysctl { name, value } => parameters::set_sysctl(name, value)?,
             Change::MakeShared { path } => mounts::make_shared(path).map_err(ChangeError::mount(path))?,
             Change::SwitchGeneration { to, .. } => switch(&self.ground.opt, Some(*to))?,
             Change::ReloadSystemd => self.systemd()?.reload().await?,

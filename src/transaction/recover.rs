@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{ChangeError, Ground, Prior, Undo, journal, perform::switch};
 use crate::{
-    host::{files, kernel, mounts, tree},
+    host::{files, mounts, parameters, tree},
     output::{Event, Events},
 };
 
@@ -91,7 +91,7 @@ async fn carry_out(ground: &Ground, undo: &Undo) -> Result<(), String> {
         }
         Undo::UnmountVolumes { root } => mounts::unmount_pod_volumes(root).map_err(|error| error.to_string()),
         Undo::RemoveTree { path } => remove_tree(path),
-        Undo::RestoreSysctl { name, value } => kernel::set_sysctl(name, value).map_err(|error| error.to_string()),
+        Undo::RestoreSysctl { name, value } => parameters::set_sysctl(name, value).map_err(|error| error.to_string()),
         Undo::MakePrivate { path } => mounts::make_private(path).map_err(|error| error.to_string()),
         Undo::SwitchBack { to } => switch(&ground.opt, *to).map_err(|error| error.to_string()),
         unit => unit_action(ground, unit).await.map_err(text),

@@ -1,0 +1,188 @@
+//! Network links, addresses and routes of this network namespace, over netlink. Looks only.
+//!
+//! Not from /sys/class/net: that shows the namespace of whoever mounted it, and does not tell a VXLAN device's port.
+
+use std::{io, net::IpAddr, os::fd::AsRawFd};
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+    link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
+};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+/// A network link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's number for it.
+    pub index: u32,
+    /// `eth0`
+    pub name: String,
+    /// What carries its packets.
+    pub kind: LinkKind,
+}
+
+/// What carries a link's packets, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// UDP to this port.
+    Vxlan {
+        /// The UDP port that the kernel holds for it.
+        port: u16,
+    },
+    /// UDP to a port that only WireGuard's own interface tells.
+    Wireguard,
+    /// Anything else.
+    Other,
+}
+
+/// An address of this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalAddress {
+    /// The address.
+    pub ip: IpAddr,
+    /// The link it belongs to.
+    pub link: u32,
+}
+
+/// A route to other hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The first address of the network it leads to; unspecified for a default route.
+    pub base: IpAddr,
+    /// The length of the network's prefix.
+    pub length: u8,
+    /// The link it goes out by.
+    pub link: Option<u32>,
+}
+
+/// All links.
+pub fn links() -> io::Result<Vec<Link>> {
+    let messages = dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    Ok(messages
+        .into_iter()
+        .filter_map(|message| if let RouteNetlinkMessage::NewLink(l) = message { Some(link(&l)) } else { None })
+        .collect())
+}
+
+/// All addresses.
+pub fn addresses() -> io::Result<Vec<LocalAddress>> {
+    let messages = dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    Ok(messages
+        .into_iter()
+        .filter_map(|message| if let RouteNetlinkMessage::NewAddress(a) = message { address(&a) } else { None })
+        .collect())
+}
+
+/// The unicast routes of the main table, of both families.
+pub fn routes() -> io::Result<Vec<Route>> {
+    let messages = dump(RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
+    Ok(messages
+        .into_iter()
+        .filter_map(|message| if let RouteNetlinkMessage::NewRoute(r) = message { route(&r) } else { None })
+        .collect())
+}
+
+fn link(message: &LinkMessage) -> Link {
+    let mut link = Link { index: message.header.index, name: String::new(), kind: LinkKind::Other };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::LinkInfo(infos) => link.kind = kind(infos),
+            _ => {}
+        }
+    }
+    link
+}
+
+fn kind(infos: &[LinkInfo]) -> LinkKind {
+    let port = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vxlan(data)) => {
+            data.iter().find_map(|attribute| if let InfoVxlan::Port(port) = attribute { Some(*port) } else { None })
+        }
+        _ => None,
+    });
+    match (port, infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Wireguard)))) {
+        (Some(port), _) => LinkKind::Vxlan { port },
+        (None, true) => LinkKind::Wireguard,
+        (None, false) => LinkKind::Other,
+    }
+}
+
+fn address(message: &AddressMessage) -> Option<LocalAddress> {
+    let pick = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
+    // On a point-to-point link Address is the peer's, and Local our own.
+    let local = pick(|attribute| if let AddressAttribute::Local(ip) = attribute { Some(*ip) } else { None });
+    let ip =
+        local.or_else(|| pick(|attribute| if let AddressAttribute::Address(ip) = attribute { Some(*ip) } else { None }))?;
+    Some(LocalAddress { ip, link: message.header.index })
+}
+
+fn route(message: &RouteMessage) -> Option<Route> {
+    if message.header.table != RouteHeader::RT_TABLE_MAIN || message.header.kind != RouteType::Unicast {
+        return None;
+    }
+    let ipv6 = message.header.address_family == netlink_packet_route::AddressFamily::Inet6;
+    let mut base = if ipv6 { IpAddr::from([0_u16; 8]) } else { IpAddr::from([0_u8; 4]) };
+    let mut link = None;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(v4)) => base = (*v4).into(),
+            RouteAttribute::Destination(RouteAddress::Inet6(v6)) => base = (*v6).into(),
+            RouteAttribute::Oif(index) => link = Some(*index),
+            _ => {}
+        }
+    }
+    Some(Route { base, length: message.header.destination_prefix_length, link })
+}
+
+/// Asks for everything of a kind.
+fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_DUMP | NLM_F_REQUEST;
+    header.sequence_number = 1;
+    let mut packet = NetlinkMessage::new(header, NetlinkPayload::from(question));
+    packet.finalize();
+    let mut bytes = vec![0; packet.buffer_len()];
+    packet.serialize(&mut bytes);
+    // Not connected: the kernel is where messages without an address go.
+    send(socket.as_raw_fd(), &bytes, MsgFlags::empty())?;
+    // The kernel fills at most 32 KiB for each answer (netlink(7), NLMSG_GOODSIZE and its dump buffer).
+    let mut buffer = vec![0; 64 * 1024];
+    let mut answers = Vec::new();
+    loop {
+        let count = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        let mut rest = &buffer[..count];
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+            let length = message.header.length as usize;
+            match message.payload {
+                NetlinkPayload::Done(_) => return Ok(answers),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                NetlinkPayload::InnerMessage(inner) => answers.push(inner),
+                _ => {}
+            }
+            // Each message is padded to four bytes; one of length zero would never end.
+            rest = rest.get(length.max(1).next_multiple_of(4)..).unwrap_or_default();
+        }
+        if count == 0 {
+            return Ok(answers);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_link_and_its_address_are_seen() {
+        let loopback = links().unwrap().into_iter().find(|link| link.name == "lo").unwrap();
+        assert_eq!(loopback.kind, LinkKind::Other);
+        assert!(addresses().unwrap().contains(&LocalAddress { ip: "127.0.0.1".parse().unwrap(), link: loopback.index }));
+        routes().unwrap();
+    }
+}

@@ -1,0 +1,157 @@
+//! Other installations of Kubernetes on this host: only one may own the node.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    host::{
+        files::{self, if_present},
+        processes::Process,
+    },
+    preflight::{
+        Subject,
+        check::{Check, ERROR, Judgement, Look, Looked, USUAL, Unclear},
+    },
+};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "existing",
+        tests: "no other kubelet, flanneld or Kubernetes distribution runs on this host or is installed as a unit",
+        weight: ERROR,
+        remedy: "stop and remove it",
+        deadline: USUAL,
+        may_become_true: false,
+        look: Look::Blocking(existing),
+    },
+    Check {
+        id: "leftovers",
+        tests: "no other installation's static pods or CNI configuration is left in the directories that kubelet and runtime read",
+        weight: ERROR,
+        remedy: "move the files away, for example: mkdir /root/old && mv FILE /root/old/",
+        deadline: USUAL,
+        may_become_true: false,
+        look: Look::Blocking(leftovers),
+    },
+];
+
+/// Whether hostlet has installed something here, and this is thus a second run.
+pub(super) fn is_installed(subject: &Subject) -> bool {
+    files::names(&subject.places.home).is_ok_and(|names| names.iter().any(|name| name == "current"))
+}
+
+/// Whether the process is hostlet's own kubelet or flanneld: its unit, executing a file of the store.
+pub(super) fn is_ours(subject: &Subject, process: &Process, name: &str) -> bool {
+    let unit_is_ours = process.unit().and_then(|unit| unit.strip_suffix(".service")) == Some(name);
+    let store = subject.places.home.join("store");
+    unit_is_ours && process.executable.as_ref().is_some_and(|executable| executable.starts_with(store))
+}
+
+/// Programs that are or contain a kubelet or a flanneld, as the kernel names their processes.
+const PROGRAMS: [&str; 10] =
+    ["kubelet", "flanneld", "hyperkube", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "kubelite", "microk8s"];
+
+/// Units of other installations, and how each is removed.
+const UNITS: [(&str, &str); 9] = [
+    ("kubelet.service", "apt-get remove kubelet kubeadm (or dnf remove), and rm -r /etc/systemd/system/kubelet.service*"),
+    ("flanneld.service", "remove the package or the unit that brings flanneld"),
+    ("k3s.service", "k3s-uninstall.sh"),
+    ("k3s-agent.service", "k3s-agent-uninstall.sh"),
+    ("rke2-server.service", "rke2-uninstall.sh"),
+    ("rke2-agent.service", "rke2-uninstall.sh"),
+    ("k0scontroller.service", "k0s stop; k0s reset"),
+    ("k0sworker.service", "k0s stop; k0s reset"),
+    ("snap.microk8s.daemon-kubelite.service", "snap remove microk8s"),
+];
+
+fn existing(subject: &Subject) -> Looked {
+    let (mut found, mut remedies) = (Vec::new(), Vec::new());
+    for process in Process::all()? {
+        if PROGRAMS.contains(&process.name.as_str()) && !is_ours(subject, &process, &process.name) {
+            let container = if process.is_in_container() { ", in a container" } else { "" };
+            found.push(format!("{process} runs{container}"));
+            remedies.push(stopping(&process));
+        }
+    }
+    for (path, remedy) in units(subject)? {
+        found.push(format!("{} is not hostlet's", path.display()));
+        remedies.push(remedy.to_owned());
+    }
+    remedies.dedup();
+    Ok(if found.is_empty() {
+        Judgement::pass("none")
+    } else {
+        Judgement::failure(found.join("\n")).remedy(remedies.join("\n"))
+    })
+}
+
+fn stopping(process: &Process) -> String {
+    if process.is_in_pod() {
+        return format!("kubectl delete the DaemonSet that runs {}", process.name);
+    }
+    if process.is_in_container() {
+        let id = process.control_group.rsplit(['/', '-']).next().unwrap_or_default().trim_end_matches(".scope");
+        return format!("docker rm --force {} (or what manages this container)", id.get(..12).unwrap_or(id));
+    }
+    match process.unit() {
+        Some(unit) if unit.ends_with(".service") => format!("systemctl disable --now {unit}"),
+        _ => format!("kill {}", process.pid),
+    }
+}
+
+/// Units and drop-ins that are not ours, in the directories that systemd reads. A drop-in of another package would apply to
+/// our unit of the same name.
+fn units(subject: &Subject) -> Result<Vec<(PathBuf, &'static str)>, Unclear> {
+    let mut found = Vec::new();
+    let home = subject.places.home.to_string_lossy();
+    for directory in [
+        "/etc/systemd/system",
+        "/run/systemd/system",
+        "/usr/local/lib/systemd/system",
+        "/usr/lib/systemd/system",
+        "/lib/systemd/system",
+    ] {
+        let directory = Path::new(directory);
+        // /lib is a link to /usr/lib on merged systems: do not say everything twice.
+        if directory.starts_with("/lib") && directory.canonicalize().is_ok_and(|real| real != directory) {
+            continue;
+        }
+        for (unit, remedy) in UNITS {
+            let path = directory.join(unit);
+            if let Some(text) = if_present(files::read_text(&path))?
+                && !text.contains(&*home)
+            {
+                found.push((path, remedy));
+            }
+            if unit == "kubelet.service" {
+                let drop_ins = directory.join(format!("{unit}.d"));
+                for name in files::names(&drop_ins)?.iter().filter(|name| name.ends_with("kubeadm.conf")) {
+                    found.push((drop_ins.join(name), remedy));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What the kubelet and the runtime would act on: manifests of static pods, and a CNI configuration that sorts before or
+/// beside ours, since the runtime takes the first.
+fn leftovers(subject: &Subject) -> Looked {
+    let mut found = Vec::new();
+    let installed = is_installed(subject);
+    let manifests = Path::new("/etc/kubernetes/manifests");
+    for name in files::names(manifests)?.into_iter().filter(|name| !name.starts_with('.')) {
+        // After the first installation they are the cluster's own.
+        if !installed {
+            found.push(format!("{} would be started as a static pod", manifests.join(name).display()));
+        }
+    }
+    let directory = &subject.places.cni_configuration;
+    let configuration = |name: &String| [".conf", ".conflist", ".json"].iter().any(|end| name.ends_with(end));
+    for name in files::names(directory)?.into_iter().filter(configuration) {
+        let ours = name == "10-flannel.conflist" && (installed || subject.settings.flannel.is_some());
+        if !ours && subject.settings.flannel.is_some() {
+            found.push(format!("{} is another CNI configuration", directory.join(name).display()));
+        }
+    }
+    Ok(if found.is_empty() { Judgement::pass("none") } else { Judgement::failure(found.join("\n")) })
+}

@@ -1,0 +1,168 @@
+//! What the kernel must be able to do, and how it must be set. Install sets what can be set; these look whether it can.
+
+use crate::{
+    config::Backend,
+    host::kernel::{self, Module},
+    preflight::{
+        Subject,
+        check::{Check, ERROR, Judgement, Look, Looked, USUAL, Unclear},
+    },
+};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "modules",
+        tests: "the kernel has overlay and nf_conntrack, and what flannel's backend needs (vxlan, wireguard or tun)",
+        weight: ERROR,
+        remedy: "install the kernel's package of extra modules (linux-modules-extra-$(uname -r), kernel-modules), or another kernel",
+        deadline: USUAL,
+        may_become_true: false,
+        look: Look::Blocking(modules),
+    },
+    Check {
+        id: "ip-forward",
+        tests: "the kernel forwards packets (net.ipv4.ip_forward = 1), or can be set to",
+        weight: ERROR,
+        remedy: "run hostlet on the host itself: in this container /proc/sys is read-only",
+        deadline: USUAL,
+        may_become_true: false,
+        look: Look::Blocking(forwarding),
+    },
+    Check {
+        id: "bridge-nf",
+        tests: "bridged packets pass iptables (net.bridge.bridge-nf-call-iptables = 1), or can be set to; not with nftables",
+        weight: ERROR,
+        remedy: "install a kernel with br_netfilter, or set flannel.nftables = true",
+        deadline: USUAL,
+        may_become_true: false,
+        look: Look::Blocking(bridge_netfilter),
+    },
+    Check {
+        id: "kernel-defaults",
+        tests: "the six settings that the kubelet insists on with protectKernelDefaults have the values it wants",
+        weight: ERROR,
+        remedy: "set them in /etc/sysctl.d, or set kubelet.config.protectKernelDefaults = false",
+        deadline: USUAL,
+        may_become_true: false,
+        look: Look::Blocking(kernel_defaults),
+    },
+];
+
+const BY_INSTALL: &str = "will be set by install";
+
+fn modules(subject: &Subject) -> Looked {
+    let mut needed = vec![("overlay", "OVERLAY_FS"), ("nf_conntrack", "NF_CONNTRACK")];
+    match subject.settings.flannel.as_ref().map(|flannel| flannel.backend) {
+        Some(Backend::Vxlan { .. }) => needed.push(("vxlan", "VXLAN")),
+        Some(Backend::Wireguard { .. }) => needed.push(("wireguard", "WIREGUARD")),
+        Some(Backend::Udp { .. }) => needed.push(("tun", "TUN")),
+        Some(Backend::HostGw) | None => {}
+    }
+    let (mut present, mut absent, mut unclear) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, option) in needed {
+        match kernel::module(name, option)? {
+            Module::Present => present.push(name.to_owned()),
+            Module::Loadable => present.push(format!("{name} (will be loaded by install)")),
+            Module::Absent => absent.push(name),
+            Module::Unknown => unclear.push(name),
+        }
+    }
+    if !absent.is_empty() {
+        return Ok(Judgement::failure(format!("the kernel has no {}", absent.join(", "))));
+    }
+    Ok(if unclear.is_empty() {
+        Judgement::pass(present.join(", "))
+    } else {
+        // Not knowing is no obstacle by itself here: nothing but trying would tell, and trying would load them.
+        let names = unclear.join(", ");
+        Judgement::warning(format!("{names}: neither /lib/modules nor the kernel's configuration tells"))
+            .remedy(format!("modprobe --all {names}"))
+    })
+}
+
+/// The settings that are not as wanted. `None`: the kernel has no such setting.
+fn differing<'a>(wanted: &[(&'a str, &str)]) -> Result<Vec<(&'a str, Option<String>)>, Unclear> {
+    let mut differing = Vec::new();
+    for (name, value) in wanted {
+        let found = kernel::setting(name)?;
+        if found.as_deref() != Some(value) {
+            differing.push((*name, found));
+        }
+    }
+    Ok(differing)
+}
+
+fn shown(settings: &[(&str, Option<String>)]) -> String {
+    let one = |(name, value): &(&str, Option<String>)| match value {
+        Some(value) => format!("{name} = {value}"),
+        None => format!("{name} does not exist"),
+    };
+    settings.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn forwarding(subject: &Subject) -> Looked {
+    let ipv6 = subject.settings.flannel.as_ref().is_some_and(|flannel| flannel.ipv6_network.is_some());
+    let mut wanted = vec![("net.ipv4.ip_forward", "1")];
+    if ipv6 {
+        wanted.push(("net.ipv6.conf.all.forwarding", "1"));
+    }
+    let found = differing(&wanted)?;
+    Ok(if found.is_empty() {
+        Judgement::pass("it does")
+    } else if found.iter().any(|(_, value)| value.is_none()) {
+        Judgement::failure(shown(&found)).remedy("boot a kernel with IPv4, and with IPv6 where flannel.ipv6_network is set")
+    } else if kernel::settings_are_writable()? {
+        Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found)))
+    } else {
+        Judgement::failure(format!("{}, and /proc/sys is read-only", shown(&found)))
+    })
+}
+
+/// flannel exits without it since 0.26, unless it uses nftables (facts: flanneld).
+fn bridge_netfilter(subject: &Subject) -> Looked {
+    match &subject.settings.flannel {
+        None => return Ok(Judgement::pass("not needed without flannel")),
+        Some(flannel) if flannel.nftables => return Ok(Judgement::pass("not needed with nftables")),
+        Some(_) => {}
+    }
+    let found = differing(&[("net.bridge.bridge-nf-call-iptables", "1"), ("net.bridge.bridge-nf-call-ip6tables", "1")])?;
+    if found.is_empty() {
+        return Ok(Judgement::pass("they do"));
+    }
+    if found.iter().any(|(_, value)| value.is_none()) {
+        return Ok(match kernel::module("br_netfilter", "BRIDGE_NETFILTER")? {
+            Module::Absent => Judgement::failure("the kernel has no br_netfilter"),
+            Module::Loadable | Module::Present => Judgement::pass(format!("br_netfilter is not loaded: {BY_INSTALL}")),
+            Module::Unknown => Judgement::warning("br_netfilter is not loaded, and nothing tells whether it can be")
+                .remedy("modprobe br_netfilter"),
+        });
+    }
+    Ok(if kernel::settings_are_writable()? {
+        Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found)))
+    } else {
+        Judgement::failure(format!("{}, and /proc/sys is read-only", shown(&found)))
+            .remedy("run hostlet on the host itself: in this container /proc/sys is read-only")
+    })
+}
+
+/// Source: kubelet, setupKernelTunables (facts: kubelet, protectKernelDefaults).
+const KERNEL_DEFAULTS: [(&str, &str); 6] = [
+    ("vm.overcommit_memory", "1"),
+    ("vm.panic_on_oom", "0"),
+    ("kernel.panic", "10"),
+    ("kernel.panic_on_oops", "1"),
+    ("kernel.keys.root_maxkeys", "1000000"),
+    ("kernel.keys.root_maxbytes", "25000000"),
+];
+
+fn kernel_defaults(subject: &Subject) -> Looked {
+    if !subject.kubelet_flag("protectKernelDefaults", false) {
+        return Ok(Judgement::pass("the kubelet sets them itself"));
+    }
+    let found = differing(&KERNEL_DEFAULTS)?;
+    if found.is_empty() {
+        return Ok(Judgement::pass("all six"));
+    }
+    let wanted: Vec<_> = KERNEL_DEFAULTS.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    Ok(Judgement::failure(shown(&found)).required(wanted.join(", ")))
+}

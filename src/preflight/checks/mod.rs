@@ -1,0 +1,32 @@
+//! The checks, one file for each family. To add a check, add an entry to its family's `CHECKS`.
+
+mod existing;
+mod kernel;
+mod machine;
+mod manager;
+mod network;
+mod ports;
+mod propagation;
+mod resources;
+mod runtime;
+mod storage;
+
+use super::check::Check;
+
+/// In the order of the list: what everything else rests on comes first.
+const FAMILIES: &[&[Check]] = &[
+    manager::CHECKS,
+    machine::CHECKS,
+    resources::CHECKS,
+    storage::CHECKS,
+    propagation::CHECKS,
+    kernel::CHECKS,
+    network::CHECKS,
+    ports::CHECKS,
+    runtime::CHECKS,
+    existing::CHECKS,
+];
+
+pub(super) fn all() -> impl Iterator<Item = &'static Check> {
+    FAMILIES.iter().copied().flatten()
+}

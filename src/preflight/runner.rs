@@ -1,0 +1,124 @@
+//! Runs checks at once, each with its own deadline, and turns every way of not answering into a finding.
+//!
+//! A blocking look has a thread of its own rather than one of the runtime's blocking pool: a runtime waits for its pool when
+//! the program ends, and a look that hangs in the kernel must not keep the program from ending.
+
+use std::{
+    any::Any,
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+
+use super::{
+    Subject,
+    check::{Check, Judgement, Kind, Look, Looked, Severity},
+    report::{Finding, Outcome, Report},
+    waivers,
+};
+use crate::host::detached;
+
+/// The whole preflight is over after this, without `--wait`.
+pub(super) const TOTAL: Duration = Duration::from_millis(1_900);
+
+/// What became of a look.
+enum Ended {
+    Looked(Looked),
+    Panicked(String),
+    OutOfTime(Duration),
+    NotStarted(String),
+}
+
+pub(super) async fn run(checks: impl Iterator<Item = &'static Check>, subject: Arc<Subject>) -> Report {
+    let start = Instant::now();
+    let checks: Vec<_> = checks.collect();
+    let known: BTreeSet<_> = checks.iter().map(|check| check.id).collect();
+    let mut findings = join_all(checks.into_iter().map(|check| finding(check, Arc::clone(&subject)))).await;
+    waivers::apply(&subject.settings.preflight.waive, &mut findings, &known);
+    Report::new(findings, start.elapsed())
+}
+
+async fn finding(check: &'static Check, subject: Arc<Subject>) -> Finding {
+    let start = Instant::now();
+    let severity = check.severity(&subject);
+    let ended = look(check, subject, start).await;
+    let duration = start.elapsed();
+    let unknown = |observed: String, remedy: &str| (Outcome::Unknown, observed, None, Some(remedy.to_owned()));
+    let (outcome, observed, required, remedy) = match ended {
+        Ended::Looked(Ok(judgement)) => judged(judgement, severity, check.remedy),
+        Ended::Looked(Err(unclear)) => unknown(format!("could not find out: {}", unclear.0), check.remedy),
+        Ended::Panicked(message) => {
+            unknown(format!("the check itself broke: {message}"), "this is a bug in hostlet: please report it")
+        }
+        Ended::OutOfTime(deadline) => unknown(
+            format!("no answer within {} ms", deadline.as_millis()),
+            "find what hangs (a network file system, a daemon that does not answer) and run it again",
+        ),
+        Ended::NotStarted(message) => unknown(format!("could not start to look: {message}"), check.remedy),
+    };
+    let required = required.unwrap_or_else(|| check.tests.to_owned());
+    Finding { id: check.id, severity, outcome, observed, required, remedy, duration }
+}
+
+fn judged(judgement: Judgement, severity: Severity, remedy: &str) -> (Outcome, String, Option<String>, Option<String>) {
+    let outcome = match (judgement.kind, severity) {
+        (Kind::Pass, _) => Outcome::Pass,
+        (Kind::Failure, Severity::Error) => Outcome::Failure,
+        (Kind::Failure, Severity::Warning) | (Kind::Warning, _) => Outcome::Warning,
+    };
+    let remedy = (outcome != Outcome::Pass).then(|| judgement.remedy.unwrap_or_else(|| remedy.to_owned()));
+    (outcome, judgement.observed, judgement.required, remedy)
+}
+
+async fn look(check: &'static Check, subject: Arc<Subject>, start: Instant) -> Ended {
+    let wait = if check.may_become_true { subject.wait } else { Duration::ZERO };
+    let deadline = check.deadline.min(TOTAL) + wait;
+    let ended = match check.look {
+        Look::Blocking(look) => tokio::time::timeout(deadline, on_a_thread(check.id, look, subject)).await,
+        Look::Async(look) => {
+            let task = AbortOnDrop(tokio::spawn(async move { look(subject, start + deadline).await }));
+            tokio::time::timeout(deadline, async move {
+                let mut task = task;
+                match (&mut task.0).await {
+                    Ok(looked) => Ended::Looked(looked),
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => Ended::Panicked(message(&*panic)),
+                        Err(error) => Ended::NotStarted(error.to_string()),
+                    },
+                }
+            })
+            .await
+        }
+    };
+    ended.unwrap_or(Ended::OutOfTime(deadline))
+}
+
+/// A look that is no longer waited for is stopped.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn on_a_thread(id: &'static str, look: fn(&Subject) -> Looked, subject: Arc<Subject>) -> Ended {
+    match detached::run(id, move || catch_unwind(AssertUnwindSafe(|| look(&subject)))).await {
+        Ok(Ok(looked)) => Ended::Looked(looked),
+        Ok(Err(panic)) => Ended::Panicked(message(&*panic)),
+        Err(error) => Ended::NotStarted(error.to_string()),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+#[allow(clippy::unnecessary_wraps, reason = "they stand for looks that may fail")]
+pub(super) mod tests;

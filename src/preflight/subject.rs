@@ -1,0 +1,70 @@
+//! What the checks look at.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::Value;
+
+use crate::{config::Settings, model::NodeIdentity};
+
+/// What is looked at: immutable, and shared by all checks.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// What the user wants.
+    pub settings: Settings,
+    /// Who this node is.
+    pub identity: NodeIdentity,
+    /// Where things go.
+    pub places: Places,
+    /// How much longer the checks may take that can become true by waiting (`--wait`): zero unless the host is still booting.
+    pub wait: Duration,
+}
+
+/// Directories and files of the host that checks look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// hostlet's own tree: store, generations and `current`.
+    pub home: PathBuf,
+    /// Downloads.
+    pub cache: PathBuf,
+    /// Where the runtime looks for CNI plugins.
+    pub cni_executables: PathBuf,
+    /// Where the runtime looks for CNI configuration.
+    pub cni_configuration: PathBuf,
+    /// The container runtime's own root, where images are kept.
+    pub runtime_root: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            home: "/opt/hostlet".into(),
+            cache: "/var/cache/hostlet".into(),
+            cni_executables: "/opt/cni/bin".into(),
+            cni_configuration: "/etc/cni/net.d".into(),
+            runtime_root: "/var/lib/containerd".into(),
+        }
+    }
+}
+
+impl Subject {
+    /// The usual places, no waiting.
+    #[must_use]
+    pub fn new(settings: Settings, identity: NodeIdentity) -> Self {
+        Self { settings, identity, places: Places::default(), wait: Duration::ZERO }
+    }
+
+    /// A field of KubeletConfiguration that the user set.
+    pub(super) fn kubelet_field(&self, name: &str) -> Option<&Value> {
+        self.settings.kubelet.config.get(name)
+    }
+
+    /// A field of KubeletConfiguration that is true or false, with the kubelet's default.
+    pub(super) fn kubelet_flag(&self, name: &str, default: bool) -> bool {
+        self.kubelet_field(name).and_then(Value::as_bool).unwrap_or(default)
+    }
+
+    /// Whether the kubelet refuses cgroup v1: the default since 1.35 (facts: kubelet, failCgroupV1).
+    pub(super) fn refuses_cgroup_v1(&self) -> bool {
+        self.kubelet_flag("failCgroupV1", self.settings.kubelet.version.minor() >= 35)
+    }
+}
