@@ -1,1 +1,37 @@
-//! To be written.
+//! Obtaining artifacts: sources, cache, resuming, verification, archives.
+//!
+//! Promise: a file gets its name in the cache, `<sha256>`, by one rename after all of its bytes were hashed, matched the
+//! digest that was asked for, and were fsynced; a [`Verified`] exists only for such a file, and [`Verified::unpack`] hashes
+//! it once more, so that nothing which changed on the disk in between is installed. What is cut off stays as
+//! `<sha256>.partial` and is resumed, by this run or the next.
+//!
+//! Memory: bytes stream. A download has at most four pieces of some 400 KiB between network and disk, and
+//! [`PARALLEL`] downloads run at once.
+//!
+//! Gaps: a source that trickles a byte now and then is waited for without end (only silence counts as a stall); a partial
+//! file is not tied to its source by an ETag, the digest at the end decides, and a resumed file that does not match is
+//! fetched once more from its beginning.
+
+mod archive;
+mod attempts;
+mod body;
+mod cache;
+mod client;
+mod copying;
+mod download;
+mod error;
+mod fetcher;
+mod partial;
+mod problem;
+mod pump;
+mod response;
+mod sidecar;
+mod subject;
+mod unpacking;
+mod verified;
+
+pub use error::FetchError;
+pub use fetcher::{Fetcher, PARALLEL, Request};
+pub use problem::Problem;
+pub use unpacking::UnpackProblem;
+pub use verified::{Unpacked, Verified};

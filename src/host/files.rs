@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -81,6 +81,65 @@ pub fn open_read_write(path: &Path) -> Result<File> {
         .mode(0o644)
         .open(path)
         .map_err(FileError::doing("opening", path))
+}
+
+/// Opens a partial download for one writer at a time, creating it with mode 0600; `None` while another holds it.
+///
+/// The lock belongs to the open file and goes with it, in this process or another. Whoever held it before may have renamed
+/// or removed the file in the meantime: then the path is opened anew. A link at the path is refused, not followed.
+pub fn open_exclusive(path: &Path) -> Result<Option<File>> {
+    loop {
+        let file = OpenOptions::new()
+            .append(true)
+            .read(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(FileError::doing("opening", path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(FileError::doing("locking", path)(error)),
+        }
+        let opened = file.metadata().map_err(FileError::doing("looking at", path))?;
+        let named = if_present(fs::symlink_metadata(path).map_err(FileError::doing("looking at", path)))?;
+        if named.is_some_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino())) {
+            return Ok(Some(file));
+        }
+    }
+}
+
+/// Opens a regular file for reading; the inner error says what is there instead.
+///
+/// The kind is looked at before opening, since opening a device may set something off, and again after it; a FIFO put
+/// there in between does not block.
+pub fn open_regular(path: &Path) -> Result<std::result::Result<File, &'static str>> {
+    let named = fs::metadata(path).map_err(FileError::doing("looking at", path))?;
+    if !named.is_file() {
+        return Ok(Err(kind(named.file_type())));
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK)
+        .open(path)
+        .map_err(FileError::doing("opening", path))?;
+    let opened = file.metadata().map_err(FileError::doing("looking at", path))?;
+    Ok(if opened.is_file() { Ok(file) } else { Err(kind(opened.file_type())) })
+}
+
+fn kind(of: fs::FileType) -> &'static str {
+    if of.is_dir() {
+        "a directory"
+    } else if of.is_fifo() {
+        "a FIFO"
+    } else if of.is_socket() {
+        "a socket"
+    } else if of.is_symlink() {
+        "a symbolic link"
+    } else {
+        "a device"
+    }
 }
 
 /// Creates a file that must not exist yet, with this mode whatever the umask.
@@ -263,6 +322,27 @@ mod tests {
         let error = read(Path::new("/nonexistent/file")).unwrap_err();
         assert!(error.is_absent());
         assert_eq!(error.to_string(), "reading /nonexistent/file: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn an_exclusive_file_has_one_holder_and_is_opened_anew_once_it_was_renamed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("partial");
+        let first = open_exclusive(&path).unwrap().unwrap();
+        assert!(open_exclusive(&path).unwrap().is_none());
+        rename(&path, &directory.path().join("whole")).unwrap();
+        assert!(open_exclusive(&path).unwrap().is_some(), "another file has the name now");
+        drop(first);
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_named_and_a_fifo_does_not_block() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(open_regular(&fifo).unwrap().unwrap_err(), "a FIFO");
+        assert_eq!(open_regular(directory.path()).unwrap().unwrap_err(), "a directory");
+        assert_eq!(open_regular(Path::new("/dev/null")).unwrap().unwrap_err(), "a device");
     }
 
     #[test]
