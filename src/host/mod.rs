@@ -3,4 +3,6 @@
 //! Everything else decides; this room looks and does. Each module says what it promises about being interrupted.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
+pub mod container;
 pub mod files;
+pub mod process;
