@@ -1,3 +1,7 @@
 //! The command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hostlet::standin::dispatch(std::env::args_os()).unwrap_or(ExitCode::SUCCESS)
+}

@@ -214,9 +214,12 @@ impl Container {
             .iter()
             .map(|cgroup| cgroup.join("payload/init.scope/cgroup.procs").to_string_lossy().into_owned())
             .collect();
+        let command: Vec<_> = command.into_iter().map(|part| part.as_ref().to_owned()).collect();
+        let shown: Vec<_> = command.iter().map(|part| part.to_string_lossy()).collect();
         Invocation::new("/bin/sh")
+            .shown_as(shown.join(" "))
             .args(["-c", ENTER, &self.leader.to_string()])
-            .args(command)
+            .args(&command)
             .clean_environment()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", "/root")

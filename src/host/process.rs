@@ -54,6 +54,7 @@ pub struct Invocation {
     clean: bool,
     input: Input,
     deadline: Duration,
+    shown_as: Option<String>,
 }
 
 /// What a program reads from standard input.
@@ -87,7 +88,8 @@ impl Invocation {
             environment: Vec::new(),
             clean: false,
             input: Input::Bytes(Vec::new()),
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
+            shown_as: None,
         }
     }
 
@@ -130,6 +132,13 @@ impl Invocation {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// What messages call it, where the command itself would only confuse.
+    #[must_use]
+    pub fn shown_as(mut self, name: impl Into<String>) -> Self {
+        self.shown_as = Some(name.into());
         self
     }
 
@@ -194,6 +203,9 @@ impl Invocation {
 
 impl std::fmt::Display for Invocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(name) = &self.shown_as {
+            return f.write_str(name);
+        }
         f.write_str(&self.program.to_string_lossy())?;
         self.arguments.iter().try_for_each(|argument| {
             f.write_char(' ')?;

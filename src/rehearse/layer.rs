@@ -73,10 +73,13 @@ fn key(packages: &[String]) -> Result<String, RehearseError> {
 }
 
 fn remove_old(cache: &Path, current: &Path) -> Result<(), RehearseError> {
-    for name in files::names(cache)?.into_iter().filter(|name| name.ends_with(".tar")) {
+    for name in files::names(cache)? {
         let path = cache.join(name);
         let age = path.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
-        if path != current && age.is_some_and(|age| age > KEPT_FOR) {
+        if path.extension().is_some_and(|extension| extension == "tar")
+            && path != current
+            && age.is_some_and(|age| age > KEPT_FOR)
+        {
             files::remove_file(&path)?;
         }
     }

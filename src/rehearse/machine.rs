@@ -64,6 +64,7 @@ impl Machine {
     }
 
     /// A command in the copy, to be given input, an environment or a deadline before it runs.
+    #[must_use]
     pub fn invocation(&self, command: &[&str]) -> Invocation {
         self.container.invocation(command)
     }

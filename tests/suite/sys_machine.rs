@@ -104,8 +104,8 @@ async fn sys_nothing_is_left_of_a_copy_whose_owner_was_killed() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let leader = lines.filter_map(|line| line.strip_prefix("booted ").map(str::to_owned)).next().unwrap();
+    let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let leader = lines.find_map(|line| line.strip_prefix("booted ").map(str::to_owned)).unwrap();
     let name = format!("hostlet-rehearsal-{}-", owner.id());
     assert!(!left_behind(&name).is_empty());
 
