@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
 pub mod capabilities;
+pub mod container;
 pub mod cri;
 pub mod detached;
 pub mod disk;
@@ -18,6 +19,7 @@ pub mod mount_view;
 pub mod network;
 pub mod parameters;
 pub mod ports;
+pub mod process;
 pub mod processes;
 pub mod signals;
 pub mod tree;

@@ -1,1 +1,11 @@
 //! Everything that needs more than the code itself: real sockets, namespaces, a booted systemd.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that panics has failed, and says why"
+)]
+
+mod machine;
+mod sys_machine;
+mod sys_standin;

@@ -1,0 +1,85 @@
+//! What a run of hostlet could change on a host, to compare before and after.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::Machine;
+use crate::host::process::ProcessError;
+
+/// Prints `kind name<TAB>state` lines, in the copy.
+const TAKE: &str = include_str!("snapshot.sh");
+
+/// The state of files, units, mounts, links, routes and sysctls at one moment, each under a name such as
+/// `file /etc/hostname`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    entries: BTreeMap<String, String>,
+}
+
+impl Snapshot {
+    pub(super) async fn take(machine: &Machine) -> Result<Self, ProcessError> {
+        Ok(Self::parse(&machine.script(TAKE).await?))
+    }
+
+    fn parse(text: &str) -> Self {
+        let entries = text.lines().filter_map(|line| line.split_once('\t'));
+        Self { entries: entries.map(|(name, state)| (name.to_owned(), state.to_owned())).collect() }
+    }
+
+    /// The state of one thing: `get("unit kubelet.service")`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.entries.get(name).map(String::as_str)
+    }
+
+    /// The same without what has a name that starts so: `without(&["file /run/hostlet"])`.
+    #[must_use]
+    pub fn without(mut self, prefixes: &[&str]) -> Self {
+        self.entries.retain(|name, _| !prefixes.iter().any(|prefix| name.starts_with(prefix)));
+        self
+    }
+
+    /// What is different in a later one; empty when nothing is.
+    #[must_use]
+    pub fn diff(&self, later: &Self) -> Difference {
+        let gone = self.entries.iter().filter(|(name, _)| !later.entries.contains_key(*name));
+        let gone = gone.map(|(name, state)| format!("- {name}: {state}"));
+        let other = later.entries.iter().filter_map(|(name, state)| match self.entries.get(name) {
+            None => Some(format!("+ {name}: {state}")),
+            Some(before) if before != state => Some(format!("~ {name}: {before} -> {state}")),
+            Some(_) => None,
+        });
+        Difference(gone.chain(other).collect())
+    }
+}
+
+/// What differs between two snapshots, one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference(pub Vec<String>);
+
+impl Difference {
+    /// Nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_says_what_came_went_and_changed() {
+        let before = Snapshot::parse("file /a\t1\nfile /b\t1\nfile /c\t1\n");
+        let after = Snapshot::parse("file /b\t2\nfile /c\t1\nfile /d\t1\n");
+        assert_eq!(before.diff(&after).to_string(), "- file /a: 1\n~ file /b: 1 -> 2\n+ file /d: 1");
+        assert!(before.diff(&before).is_empty());
+        assert!(before.without(&["file /a", "file /b"]).diff(&after.without(&["file /b", "file /d"])).is_empty());
+    }
+}

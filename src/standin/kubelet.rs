@@ -1,0 +1,197 @@
+//! A kubelet that registers nowhere and runs no pods, and otherwise starts, fails and serves as the real one does.
+//!
+//! Sources: kubernetes 1.36, cmd/kubelet/app/server.go and options.go.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UnixStream},
+};
+
+use super::{Behaviour, Release, flags::Flags, notify, say};
+use crate::host::{files, process::Invocation};
+
+/// Flags of 1.36 that take a value. Those gone since (`--pod-infra-container-image` and the like) stop the real one, too.
+const FLAGS: &str = "config config-dir kubeconfig bootstrap-kubeconfig cert-dir hostname-override node-ip node-labels root-dir \
+    cloud-provider cloud-config v vmodule logging-format feature-gates container-runtime-endpoint image-service-endpoint \
+    image-credential-provider-config image-credential-provider-bin-dir lock-file register-with-taints address port \
+    read-only-port authorization-mode client-ca-file tls-cert-file tls-private-key-file tls-cipher-suites tls-min-version \
+    cgroup-driver cgroup-root cluster-dns cluster-domain eviction-hard eviction-soft eviction-soft-grace-period \
+    eviction-minimum-reclaim healthz-bind-address healthz-port hairpin-mode kube-reserved kube-reserved-cgroup system-reserved \
+    system-reserved-cgroup max-pods pods-per-core pod-manifest-path pod-cidr resolv-conf streaming-connection-idle-timeout \
+    sync-frequency node-status-update-frequency runtime-request-timeout allowed-unsafe-sysctls cpu-manager-policy \
+    topology-manager-policy memory-manager-policy reserved-cpus reserved-memory enforce-node-allocatable event-qps event-burst \
+    kube-api-qps kube-api-burst image-gc-high-threshold image-gc-low-threshold max-open-files oom-score-adj runtime-cgroups \
+    system-cgroups kubelet-cgroups volume-plugin-dir container-log-max-files container-log-max-size";
+const SWITCHES: &str = "version help register-node anonymous-auth authentication-token-webhook cgroups-per-qos fail-swap-on \
+    protect-kernel-defaults rotate-certificates rotate-server-certificates serialize-image-pulls seccomp-default \
+    kernel-memcg-notification exit-on-lock-contention make-iptables-util-chains enable-server enable-debugging-handlers \
+    enable-controller-attach-detach cpu-cfs-quota local-storage-capacity-isolation";
+
+/// What a health endpoint answers.
+pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+
+/// The pod whose secret it mounts.
+const POD: &str = "5ec7e700-0000-4000-8000-000000000001";
+
+pub(super) async fn run(arguments: &[String]) -> Result<u8, String> {
+    let release = Release::of(Path::new("/proc/self/exe")).map_err(|error| error.to_string())?;
+    let flags = Flags::parse(arguments, FLAGS, SWITCHES).map_err(|error| format!("failed to parse kubelet flag: {error}"))?;
+    if flags.is_on("version") {
+        super::print(&format!("Kubernetes v{}", release.version));
+        return Ok(0);
+    }
+    say(&format!("Kubelet version v{} (a stand-in of hostlet's)", release.version));
+    if release.behaviour == Behaviour::ExitAtStart {
+        return Err("panic: this release does not start".to_owned());
+    }
+    let configuration = Configuration::read(&flags)?;
+    configuration.check_host(&release)?;
+    let joins = credentials(&flags)?;
+    let root = PathBuf::from(flags.get("root-dir").unwrap_or("/var/lib/kubelet"));
+    make_shared(&root).await?;
+    check_runtime(&configuration.runtime).await?;
+    if joins {
+        mount_secret(&root).await?;
+    }
+    listen(configuration.address, b"").await?;
+    if let Some(address) = configuration.healthz.filter(|_| release.behaviour != Behaviour::NoHealthz) {
+        listen(address, OK).await?;
+    }
+    notify::live(release.behaviour).await
+}
+
+/// What it takes of its KubeletConfiguration.
+struct Configuration {
+    runtime: PathBuf,
+    address: SocketAddr,
+    healthz: Option<SocketAddr>,
+    value: Value,
+}
+
+impl Configuration {
+    fn read(flags: &Flags) -> Result<Self, String> {
+        // The real one would start with insecure defaults: hostlet must never let it.
+        let path = flags.get("config").ok_or("the stand-in needs --config")?;
+        let text = files::read_text(Path::new(path)).map_err(|error| format!("failed to load kubelet config file: {error}"))?;
+        let value: Value = serde_json::from_str(&text).map_err(|error| format!("failed to decode {path}: {error}"))?;
+        if value["kind"] != "KubeletConfiguration" || value["apiVersion"] != "kubelet.config.k8s.io/v1beta1" {
+            return Err(format!("failed to decode {path}: it is no KubeletConfiguration of kubelet.config.k8s.io/v1beta1"));
+        }
+        let endpoint = flags.get("container-runtime-endpoint").or(value["containerRuntimeEndpoint"].as_str());
+        let runtime =
+            endpoint.and_then(|endpoint| endpoint.strip_prefix("unix://")).unwrap_or("/run/containerd/containerd.sock");
+        let address = |key: &str, default: IpAddr, port: &str, default_port: u16| -> Result<SocketAddr, String> {
+            let ip = value[key].as_str().map_or(Ok(default), str::parse).map_err(|_| format!("{key}: invalid IP"))?;
+            let port = value[port].as_u64().map_or(Ok(default_port), u16::try_from).map_err(|_| format!("{port}: invalid"))?;
+            Ok(SocketAddr::new(ip, port))
+        };
+        let healthz = address("healthzBindAddress", Ipv4Addr::LOCALHOST.into(), "healthzPort", 10248)?;
+        Ok(Self {
+            runtime: PathBuf::from(runtime),
+            address: address("address", Ipv4Addr::UNSPECIFIED.into(), "port", 10250)?,
+            healthz: (healthz.port() != 0).then_some(healthz),
+            value,
+        })
+    }
+
+    /// What stops the real one on an unfit host.
+    fn check_host(&self, release: &Release) -> Result<(), String> {
+        let fails_on_v1 = self.value["failCgroupV1"].as_bool().unwrap_or(release.minor() >= (1, 35));
+        if fails_on_v1 && !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            return Err("kubelet is configured to not run on a host using cgroup v1".to_owned());
+        }
+        let swaps = files::read_text(Path::new("/proc/swaps")).unwrap_or_default();
+        if self.value["failSwapOn"].as_bool().unwrap_or(true) && swaps.lines().count() > 1 {
+            return Err(
+                "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false".to_owned()
+            );
+        }
+        if let Some(path) = self.value["authentication"]["x509"]["clientCAFile"].as_str() {
+            files::read(Path::new(path)).map_err(|error| format!("unable to load client CA file: {error}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether it joins a cluster. As the real one with rotateCertificates, it writes the kubeconfig at once.
+fn credentials(flags: &Flags) -> Result<bool, String> {
+    let Some(kubeconfig) = flags.get("kubeconfig") else { return Ok(false) };
+    if Path::new(kubeconfig).exists() {
+        return Ok(true);
+    }
+    let Some(bootstrap) = flags.get("bootstrap-kubeconfig") else {
+        return Err(format!("invalid kubeconfig: stat {kubeconfig}: no such file or directory"));
+    };
+    let text =
+        files::read_text(Path::new(bootstrap)).map_err(|error| format!("unable to load bootstrap kubeconfig: {error}"))?;
+    let bootstrap: Value =
+        serde_json::from_str(&text).map_err(|error| format!("unable to load bootstrap kubeconfig: {error}"))?;
+    let certificate = Path::new(flags.get("cert-dir").unwrap_or("/var/lib/kubelet/pki")).join("kubelet-client-current.pem");
+    let kubeconfig_content = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "default-cluster", "cluster": bootstrap["clusters"][0]["cluster"] }],
+        "contexts": [{ "name": "default-context",
+            "context": { "cluster": "default-cluster", "namespace": "default", "user": "default-auth" } }],
+        "current-context": "default-context",
+        "users": [{ "name": "default-auth",
+            "user": { "client-certificate": certificate, "client-key": certificate } }],
+    });
+    files::write(Path::new(kubeconfig), kubeconfig_content.to_string().as_bytes(), 0o600).map_err(|error| error.to_string())?;
+    Ok(true)
+}
+
+/// Makes the root directory's mount shared in its own namespace, and only there; a bind of its own where it has none.
+async fn make_shared(root: &Path) -> Result<(), String> {
+    files::create_directory(root, 0o750).map_err(|error| error.to_string())?;
+    let root = root.to_string_lossy();
+    let propagation = tool("findmnt", &["--noheadings", "--output", "PROPAGATION", "--target", &root]).await?;
+    if !propagation.contains("shared") {
+        tool("mount", &["--bind", &root, &root]).await?;
+        tool("mount", &["--make-rshared", &root]).await?;
+    }
+    Ok(())
+}
+
+/// A secret as a pod gets it: a tmpfs of its own, with the file in it. It stays when the kubelet ends.
+async fn mount_secret(root: &Path) -> Result<(), String> {
+    let directory = root.join(format!("pods/{POD}/volumes/kubernetes.io~secret/token"));
+    if !directory.exists() {
+        files::create_directory(&directory, 0o755).map_err(|error| error.to_string())?;
+        tool("mount", &["-t", "tmpfs", "-o", "size=65536", "tmpfs", &directory.to_string_lossy()]).await?;
+    }
+    files::write(&directory.join("token"), b"a rehearsal's secret\n", 0o644).map_err(|error| error.to_string())
+}
+
+/// The real one asks for CRI v1's Version and ends when there is no answer.
+async fn check_runtime(socket: &Path) -> Result<(), String> {
+    let failed = |error| format!("failed to run Kubelet: validate service connection: dial {}: {error}", socket.display());
+    UnixStream::connect(socket).await.map(drop).map_err(failed)
+}
+
+/// Answers every connection with the same bytes.
+pub(super) async fn listen(address: SocketAddr, answer: &'static [u8]) -> Result<(), String> {
+    let listener = TcpListener::bind(address).await.map_err(|error| format!("listen tcp {address}: bind: {error}"))?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                if !answer.is_empty() && stream.read(&mut request).await.is_ok() {
+                    let _ = stream.write_all(answer).await;
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+async fn tool(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Invocation::new(program).args(arguments).run().await.and_then(crate::host::process::Output::success);
+    output.map(|output| output.stdout).map_err(|error| error.to_string())
+}

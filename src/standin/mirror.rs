@@ -1,0 +1,235 @@
+//! A mirror of the projects' servers: files over HTTPS, with an authority of its own, and with faults on demand.
+
+use std::{
+    collections::BTreeMap,
+    io::SeekFrom,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite, AsyncWriteExt, BufReader},
+    net::TcpListener,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    },
+};
+
+use super::{flags::Flags, notify::notify, say};
+use crate::host::files;
+
+/// In the mirror's directory: a JSON object of paths (`/kubelet/...`) and the fault that each is served with. Read for each
+/// request.
+pub const FAULTS: &str = "faults.json";
+
+/// The mirror could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum MirrorError {
+    /// Wrong flags.
+    #[error("mirror: {0}")]
+    Usage(String),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] files::FileError),
+    /// The authority or the certificate could not be made.
+    #[error("making a certificate for the mirror: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// TLS does not take them.
+    #[error("setting up TLS for the mirror: {0}")]
+    Tls(#[from] tokio_rustls::rustls::Error),
+    /// The address cannot be listened on.
+    #[error("listening on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// What goes wrong with a path.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Fault {
+    /// 404.
+    NotFound,
+    /// 503.
+    Unavailable,
+    /// 200, and a web page instead of the file.
+    Html,
+    /// The length of the whole file is announced, half of it comes, and the connection ends.
+    Truncate,
+    /// The last byte is another one.
+    WrongBytes,
+    /// A redirect to this URL.
+    Redirect(String),
+    /// Half of it comes, and then nothing any more.
+    Stall,
+}
+
+/// `mirror --directory DIRECTORY --listen ADDRESS --ca-out FILE`
+pub(super) async fn run(arguments: &[String]) -> Result<(), MirrorError> {
+    let flags = Flags::parse(arguments, "directory listen ca-out", "").map_err(MirrorError::Usage)?;
+    let needed = |name: &str| flags.get(name).ok_or_else(|| MirrorError::Usage(format!("--{name} is missing")));
+    let directory: Arc<Path> = Arc::from(Path::new(needed("directory")?));
+    let address = needed("listen")?.to_owned();
+    let failed = |source| MirrorError::Listen { address: address.clone(), source };
+    let listener = TcpListener::bind(&address).await.map_err(failed)?;
+    let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+    let (config, authority) = identity(host)?;
+    // Whoever waits for this file finds the mirror listening.
+    files::write(Path::new(needed("ca-out")?), authority.as_bytes(), 0o644)?;
+    notify("READY=1");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    loop {
+        let (stream, _) = listener.accept().await.map_err(failed)?;
+        let (acceptor, directory) = (acceptor.clone(), Arc::clone(&directory));
+        tokio::spawn(async move {
+            let served = async { serve(acceptor.accept(stream).await?, &directory).await };
+            if let Err(error) = served.await {
+                say(&format!("mirror: {error}"));
+            }
+        });
+    }
+}
+
+/// A certificate for a host, and the authority that signed it, as PEM.
+fn identity(host: &str) -> Result<(ServerConfig, String), MirrorError> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "hostlet rehearsal");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(vec![host.to_owned(), "localhost".to_owned()])?.signed_by(&key, &authority)?;
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)?;
+    Ok((config, authority.pem()))
+}
+
+/// One request on one connection, which is then closed.
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, directory: &Path) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let (mut target, mut head, mut start) = (String::new(), false, 0);
+    for number in 0.. {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await? == 0 || line.trim().is_empty() {
+            break;
+        }
+        if number == 0 {
+            let mut words = line.split_whitespace();
+            head = words.next() == Some("HEAD");
+            words.next().unwrap_or("/").clone_into(&mut target);
+        } else if let Some(("range", range)) =
+            line.to_ascii_lowercase().split_once(':').map(|(name, value)| (name, value.trim()))
+        {
+            start = range.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse().ok()).unwrap_or(0);
+        }
+    }
+    say(&format!("mirror: {} {target} from byte {start}", if head { "HEAD" } else { "GET" }));
+    answer(&mut stream, directory, &target, head, start).await?;
+    stream.shutdown().await
+}
+
+async fn answer(
+    stream: &mut (impl AsyncWrite + Unpin),
+    directory: &Path,
+    target: &str,
+    head: bool,
+    start: u64,
+) -> std::io::Result<()> {
+    let fault = fault(directory, target);
+    match &fault {
+        Some(Fault::NotFound) => return respond(stream, "404 Not Found", "", b"no such file\n").await,
+        Some(Fault::Unavailable) => return respond(stream, "503 Service Unavailable", "", b"try again later\n").await,
+        Some(Fault::Html) => {
+            let page = b"<!DOCTYPE html><html><body>Please log in</body></html>\n";
+            return respond(stream, "200 OK", "Content-Type: text/html\r\n", page).await;
+        }
+        Some(Fault::Redirect(to)) => return respond(stream, "302 Found", &format!("Location: {to}\r\n"), b"").await,
+        _ => {}
+    }
+    let file = match below(directory, target) {
+        Some(path) => files::open(&path).ok().map(tokio::fs::File::from_std),
+        None => None,
+    };
+    let Some(mut file) = file else {
+        return respond(stream, "404 Not Found", "", b"no such file\n").await;
+    };
+    let length = file.metadata().await?.len();
+    let start = start.min(length);
+    file.seek(SeekFrom::Start(start)).await?;
+    let rest = length - start;
+    let (status, range) = if start == 0 {
+        ("200 OK", String::new())
+    } else {
+        ("206 Partial Content", format!("Content-Range: bytes {start}-{}/{length}\r\n", length.saturating_sub(1)))
+    };
+    let header = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n{range}\
+         Content-Length: {rest}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(header.as_bytes()).await?;
+    if !head {
+        body(stream, file, rest, fault.as_ref()).await?;
+    }
+    Ok(())
+}
+
+async fn body(
+    stream: &mut (impl AsyncWrite + Unpin),
+    mut file: tokio::fs::File,
+    length: u64,
+    fault: Option<&Fault>,
+) -> std::io::Result<()> {
+    match fault {
+        Some(Fault::Truncate | Fault::Stall) => {
+            tokio::io::copy(&mut (&mut file).take(length / 2), stream).await?;
+            stream.flush().await?;
+            if fault == Some(&Fault::Stall) {
+                tokio::time::sleep(Duration::from_hours(1)).await;
+            }
+            Err(std::io::Error::other("ended half-way, on demand"))
+        }
+        Some(Fault::WrongBytes) => {
+            tokio::io::copy(&mut (&mut file).take(length.saturating_sub(1)), stream).await?;
+            let last = file.read_u8().await?;
+            stream.write_all(&[!last]).await
+        }
+        _ => tokio::io::copy(&mut file, stream).await.map(drop),
+    }
+}
+
+async fn respond(stream: &mut (impl AsyncWrite + Unpin), status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
+    let header = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    stream.write_all(header.as_bytes()).await?;
+    stream.write_all(body).await
+}
+
+fn fault(directory: &Path, target: &str) -> Option<Fault> {
+    let text = files::read_text(&directory.join(FAULTS)).ok()?;
+    let mut faults: BTreeMap<String, Fault> = match serde_json::from_str(&text) {
+        Ok(faults) => faults,
+        Err(error) => {
+            say(&format!("mirror: {FAULTS}: {error}"));
+            return None;
+        }
+    };
+    faults.remove(target)
+}
+
+/// The file that a path names, as long as it stays below the directory.
+fn below(directory: &Path, target: &str) -> Option<PathBuf> {
+    let relative = Path::new(target.trim_start_matches('/'));
+    relative.components().all(|part| matches!(part, Component::Normal(_))).then(|| directory.join(relative))
+}
