@@ -11,8 +11,8 @@ use crate::{
     host::lock::Lock,
     model::layout,
     output::{
-        Event, Events,
-        result::{self, RunResult},
+        Event, Events, Outcome,
+        result::{self, ChangeMade, RunError, RunResult},
     },
     pipeline::{self, Failure, Installed},
 };
@@ -23,11 +23,8 @@ pub(super) async fn run(global: &Global, events: Events, anew: bool) -> Result<D
     let _lock = Lock::take(Path::new(layout::RUN))??;
     let started = Timestamp::now();
     let outcome = attempt(global, events.clone(), anew).await;
-    let result = match &outcome {
-        Ok(installed) => RunResult::success("install", started, Timestamp::now(), installed),
-        Err(failure) => RunResult::failure("install", started, Timestamp::now(), failure),
-    };
-    if let Err(error) = result::write(Path::new(layout::RUN), &result) {
+    let result = result_of(&outcome, started);
+    if let Err(error) = result::write(Path::new(result::PATH), &result) {
         events.emit(Event::Warning { text: format!("the result of this run could not be written: {error}") });
     }
     let installed = outcome?;
@@ -36,6 +33,26 @@ pub(super) async fn run(global: &Global, events: Events, anew: bool) -> Result<D
 
 async fn attempt(global: &Global, events: Events, anew: bool) -> Result<Installed, Failure> {
     pipeline::install(&context(global, events)?, anew).await
+}
+
+fn result_of(outcome: &Result<Installed, Failure>, started: Timestamp) -> RunResult {
+    let new = |outcome| RunResult::new("install", outcome, started, Timestamp::now());
+    match outcome {
+        Ok(installed) => {
+            let changes = installed.changes.iter();
+            let changes = changes.map(|step| ChangeMade {
+                description: step.change.to_string(),
+                reason: step.reason.clone(),
+                undone: false,
+            });
+            RunResult { generation: installed.generation, changes: changes.collect(), ..new(Outcome::Success) }
+        }
+        Err(failure) => RunResult {
+            error: Some(RunError::from_chain(failure, None)),
+            findings: failure.findings(),
+            ..new(failure.outcome())
+        },
+    }
 }
 
 fn text(installed: &Installed) -> String {

@@ -6,8 +6,7 @@ mod plan;
 mod preflight;
 mod status;
 
-use std::sync::Arc;
-
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -48,31 +47,36 @@ pub fn run(cli: Cli) -> u8 {
         (_, true) => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
+    let events = output::events(format, verbosity);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            output::print_failure(format, &Failure::Bug(format!("starting the runtime: {error}")));
-            return 70;
-        }
+        Err(error) => return fail(format, &Failure::Bug(format!("starting the runtime: {error}"))),
     };
-    let code = runtime.block_on(async {
-        let display = output::Display::new(format, verbosity);
-        let result = command(cli, display.events()).await;
-        display.finish();
-        match result {
-            Ok(done) => {
-                output::print_result(format, &done.text, &done.json);
-                done.exit_code
-            }
-            Err(failure) => {
-                output::print_failure(format, &failure);
-                failure.exit_code()
-            }
-        }
-    });
+    let result = runtime.block_on(command(cli, events.clone()));
     // A check that hangs in the kernel must not keep the process.
     runtime.shutdown_background();
-    code
+    events.finish();
+    match result {
+        Ok(done) => {
+            match format {
+                Format::Json => output::print_json(&done.json),
+                Format::Text => output::print_result(&done.text),
+            }
+            done.exit_code
+        }
+        Err(failure) => fail(format, &failure),
+    }
+}
+
+/// Says what went wrong, and gives the exit code for it.
+fn fail(format: Format, failure: &Failure) -> u8 {
+    let outcome = failure.outcome();
+    if format == Format::Json {
+        let findings = failure.findings();
+        output::print_json(&json!({ "outcome": outcome, "error": failure.to_string(), "findings": findings }));
+    }
+    output::print_message(&format!("hostlet: {failure}"));
+    outcome.exit_code()
 }
 
 async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
@@ -84,7 +88,7 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Plan { exit_code } => plan::run(&context(&global, events)?, exit_code).await,
         Command::Install { reinstall } => install::run(&global, events, reinstall).await,
         Command::Status { exit_code } => status::run(exit_code).await,
-        Command::Rehearse { shell } => rehearse(&global, events, shell).await,
+        Command::Rehearse { .. } => Err(Failure::Bug("to be wired".to_owned())),
         Command::StandIn { .. } => Err(Failure::Bug("a stand-in is started before the command line is read".to_owned())),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     host::{
         files, kernel, look,
         mounts::{MountTable, Need, Process, need},
-        network, parameters, processes,
+        namespaces, network, parameters,
         propagation::resolve,
         systemd::{ActiveState, Systemd, SystemdError, UnitState},
     },
@@ -75,7 +75,7 @@ async fn units_of(names: &BTreeSet<UnitName>) -> Result<BTreeMap<UnitName, UnitF
         let facts = UnitFacts {
             activity: activity(&state),
             enabled: state.unit_file_state == "enabled",
-            executable: state.main_pid.and_then(|pid| processes::program(pid).ok()),
+            executable: state.main_pid.and_then(|pid| namespaces::program(pid).ok()),
             sub_state: state.sub_state,
             main_pid: state.main_pid,
             fragment: state.fragment_path,

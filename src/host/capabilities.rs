@@ -55,3 +55,9 @@ impl Privileges {
         self.effective & (1 << capability as u32) != 0
     }
 }
+
+/// Whether hostlet runs as root, whatever capabilities it was left with.
+#[must_use]
+pub fn is_root() -> bool {
+    Privileges::own().is_ok_and(Privileges::is_root)
+}

@@ -18,6 +18,7 @@ use crate::{
     host::{files, healthz::Endpoint, look, systemd::Systemd},
     model::{Artifact, Digest, UnitName, layout},
     output::Event,
+    plan::Step,
     transaction::{Change, ChangeError, Transaction, Undo, journal::Header, started_unit},
 };
 
@@ -29,8 +30,8 @@ pub struct Installed {
     pub changed: bool,
     /// The generation in force.
     pub generation: Option<u64>,
-    /// The changes made, in words.
-    pub changes: Vec<String>,
+    /// The changes made.
+    pub changes: Vec<Step>,
     /// What each unit that was started showed.
     pub health: Vec<UnitHealth>,
 }
@@ -131,7 +132,7 @@ pub(super) async fn activate(context: &Context, transaction: &mut Transaction, p
             () = context.stop.cancelled(), if started_unit(&step.change).is_some() => return Err(Cause::Interrupted),
         };
         match applied {
-            Err(ChangeError::Job(failed)) if may_come_up_later(&context.settings, &step.change) => {
+            Err(ChangeError::Job { failed }) if may_come_up_later(&context.settings, &step.change) => {
                 let text = format!("{failed}\nit waits for its Node, and is started again: the health gate decides");
                 context.events.emit(Event::Warning { text });
             }
@@ -158,8 +159,7 @@ pub(super) async fn health(context: &Context, active: Active) -> Result<Vec<Heal
     let systemd = Systemd::connect().await.map_err(ChangeError::from)?;
     let gates: Vec<Gate> = active.0.iter().map(|unit| gate(&context.settings, unit)).collect();
     let all = futures_util::future::try_join_all(gates.iter().map(|gate| async {
-        let healthy = health::wait(&systemd, gate).await??;
-        Ok::<_, Cause>(healthy)
+        health::wait(&systemd, gate).await?.map_err(|unhealthy| Cause::Unhealthy { unhealthy: Box::new(unhealthy) })
     }));
     tokio::select! {
         healthy = all => healthy,
@@ -211,7 +211,7 @@ pub(super) fn commit(
         milliseconds: healthy.waited().max(Duration::ZERO).as_millis(),
         propagation: healthy.witnesses().to_vec(),
     });
-    let changes = prepared.plan.steps.iter().map(|step| step.change.to_string()).collect();
+    let changes = prepared.plan.steps.clone();
     Ok(Installed { changed: true, generation, changes, health: health.collect() })
 }
 

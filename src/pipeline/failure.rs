@@ -1,16 +1,16 @@
 //! Why a run ended without doing what it should, and the exit code that says so (the design's table).
 
-use std::error::Error;
-
 use crate::{
     config::ConfigError,
     facts::FactsError,
     fetch::FetchError,
     generation::StageError,
     health::{HealthError, Unhealthy},
-    host::{capabilities, files::FileError, lock::Held},
+    host::{capabilities, files::FileError, journal::quoted, lock::Held},
+    output::Outcome,
     plan::PlanError,
     preflight::Refused,
+    rehearse::RehearseError,
     transaction::{ChangeError, LeftBehind, Undone, journal::JournalError},
 };
 
@@ -44,8 +44,12 @@ pub enum Failure {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// An artifact could not be obtained.
-    #[error("{0}\n{}", .0.remedy())]
-    Fetch(#[from] FetchError),
+    #[error("{error}\n{}", error.remedy())]
+    Fetch {
+        /// Why.
+        #[from]
+        error: FetchError,
+    },
     /// The journal of an earlier run cannot be read, so it cannot be undone.
     #[error("an earlier run did not finish, and its journal cannot be used: {0}")]
     Journal(#[from] JournalError),
@@ -69,6 +73,9 @@ pub enum Failure {
     /// The user or systemd ended the run before anything was changed.
     #[error("interrupted; nothing was changed")]
     Interrupted,
+    /// A rehearsal could not take place, or what was rehearsed failed.
+    #[error(transparent)]
+    Rehearsal(#[from] RehearseError),
     /// The versions lack a digest that nobody knows, and so on: should have been found before.
     #[error("this is a bug in hostlet: {0}")]
     Bug(String),
@@ -84,8 +91,11 @@ pub enum Cause {
     #[error(transparent)]
     Change(#[from] ChangeError),
     /// A unit is not healthy.
-    #[error(transparent)]
-    Unhealthy(#[from] Unhealthy),
+    #[error("{unhealthy}{}", quoted(&unhealthy.journal))]
+    Unhealthy {
+        /// What was found.
+        unhealthy: Box<Unhealthy>,
+    },
     /// Whether a unit is healthy cannot be found out.
     #[error(transparent)]
     Health(#[from] HealthError),
@@ -98,37 +108,32 @@ pub enum Cause {
 }
 
 impl Failure {
-    /// The exit code of the design's table.
+    /// How a run that ended with it is counted: each outcome has its exit code.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub const fn outcome(&self) -> Outcome {
         match self {
-            Self::Configuration(_) | Self::NoConfiguration(_) | Self::Plan(_) => 2,
-            Self::Facts(FactsError::Token { .. } | FactsError::Authority { .. }) => 2,
-            Self::Facts(_) | Self::File(_) | Self::NotRoot | Self::NoSystemd(_) | Self::Refused(_) => 3,
-            Self::Fetch(_) => 4,
-            Self::Undone(_) => 5,
-            Self::LeftBehind { .. } | Self::Unrecovered(_) | Self::Journal(_) => 6,
-            Self::Locked(_) => 7,
-            Self::Interrupted => 130,
-            Self::Bug(_) => 70,
+            Self::Configuration(_) | Self::NoConfiguration(_) | Self::Plan(_) => Outcome::Misconfigured,
+            Self::Facts(FactsError::Token { .. } | FactsError::Authority { .. }) => Outcome::Misconfigured,
+            Self::Facts(_) | Self::File(_) | Self::NotRoot | Self::NoSystemd(_) | Self::Refused(_) => Outcome::Refused,
+            Self::Fetch { .. } => Outcome::FetchFailed,
+            Self::Undone(_) => Outcome::Restored,
+            Self::LeftBehind { .. } | Self::Unrecovered(_) | Self::Journal(_) => Outcome::Broken,
+            Self::Locked(_) => Outcome::Busy,
+            Self::Interrupted => Outcome::Interrupted,
+            Self::Bug(_) | Self::Rehearsal(_) => Outcome::Bug,
         }
+    }
+
+    /// What preflight found, where it was preflight that refused.
+    #[must_use]
+    pub fn findings(&self) -> Vec<serde_json::Value> {
+        let Self::Refused(refused) = self else { return Vec::new() };
+        refused.report().findings.iter().filter_map(|finding| serde_json::to_value(finding).ok()).collect()
     }
 
     /// The failure of a run whose changes were undone, as far as they could be.
     pub(super) fn undone(cause: Cause, undone: Undone) -> Self {
         if undone.is_complete() { Self::Undone(cause) } else { Self::LeftBehind { cause, left_behind: undone.left_behind } }
-    }
-
-    /// The chain of causes below the message, outermost first.
-    #[must_use]
-    pub fn causes(&self) -> Vec<String> {
-        let mut causes = Vec::new();
-        let mut source = self.source();
-        while let Some(error) = source {
-            causes.push(error.to_string());
-            source = error.source();
-        }
-        causes
     }
 }
 

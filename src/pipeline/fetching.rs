@@ -72,8 +72,9 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
         Ok::<_, Failure>(Request { artifact: artifact.clone(), url })
     };
     let requests = prepared.plan.fetch.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+    let fetcher = fetcher(context)?;
     tokio::select! {
-        verified = fetcher(context)?.fetch_all(requests) => Ok(verified?),
+        verified = fetcher.fetch_all(requests) => Ok(verified?),
         () = context.stop.cancelled() => Err(Failure::Interrupted),
     }
 }

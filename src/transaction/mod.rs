@@ -27,6 +27,8 @@ use crate::{
     health::Healthy,
     host::{
         files::{self, FileError},
+        journal::quoted,
+        mounts::MountError,
         systemd::{JobFailed, Systemd, SystemdError},
     },
     output::{Event, Events},
@@ -46,16 +48,14 @@ pub enum ChangeError {
     #[error(transparent)]
     Systemd(#[from] SystemdError),
     /// systemd tried, and it failed.
-    #[error(transparent)]
-    Job(#[from] JobFailed),
-    /// A mount could not be changed.
-    #[error("changing the mount at {}: {source}", path.display())]
-    Mount {
-        /// Where.
-        path: PathBuf,
-        /// What the kernel answered.
-        source: std::io::Error,
+    #[error("{failed}{}", quoted(&failed.journal))]
+    Job {
+        /// What, and how.
+        failed: Box<JobFailed>,
     },
+    /// A mount could not be changed.
+    #[error(transparent)]
+    Mount(#[from] MountError),
     /// A kernel module could not be loaded.
     #[error("loading kernel module {name}: {said}; load it with `modprobe {name}`, or use a kernel that has it")]
     Module {
@@ -75,10 +75,9 @@ pub enum ChangeError {
     NoSystemd,
 }
 
-impl ChangeError {
-    fn mount(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Mount { path, source }
+impl From<JobFailed> for ChangeError {
+    fn from(failed: JobFailed) -> Self {
+        Self::Job { failed: Box::new(failed) }
     }
 }
 

@@ -55,7 +55,7 @@ impl Transaction {
                 parameters::load_module(name).map_err(|said| ChangeError::Module { name: name.clone(), said })?;
             }
             Change::SetSysctl { name, value } => parameters::set_sysctl(name, value)?,
-            Change::MakeShared { path } => mounts::make_shared(path).map_err(ChangeError::mount(path))?,
+            Change::MakeShared { path } => mounts::make_shared(path)?,
             Change::SwitchGeneration { to, .. } => switch(&self.ground.opt, Some(*to))?,
             Change::ReloadSystemd => self.systemd()?.reload().await?,
             Change::EnableUnit { unit } => self.systemd()?.enable(std::slice::from_ref(unit)).await.map(drop)?,
