@@ -20,4 +20,5 @@ pub mod parameters;
 pub mod ports;
 pub mod processes;
 pub mod signals;
+pub mod terminal;
 pub mod tree;

@@ -2,12 +2,29 @@
 
 use serde::Serialize;
 
+use super::Outcome;
 use crate::model::Component;
 
 /// One thing that happened. As JSON: an object with `event` and its fields, one a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
+    /// A run began.
+    Started {
+        /// The command: `install`.
+        command: String,
+        /// hostlet's version.
+        version: &'static str,
+    },
+    /// A run ended; the last event. The result file says the rest.
+    Finished {
+        /// The command.
+        command: String,
+        /// How.
+        outcome: Outcome,
+        /// The last words: what is now the case, or what went wrong and what to do.
+        text: String,
+    },
     /// A stage of the pipeline began: `preflight`, `fetch` ...
     Stage {
         /// Its name.
@@ -66,6 +83,9 @@ pub enum Event {
 pub trait Sink: Send + Sync {
     /// Takes one event. Never blocks for long and never fails: output is not a reason to stop a run.
     fn emit(&self, event: Event);
+
+    /// Takes anything that is drawn off the screen, before text is printed past the sink. May be called more than once.
+    fn finish(&self) {}
 }
 
 /// A shared sink.
