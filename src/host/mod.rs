@@ -27,6 +27,5 @@ pub mod process;
 pub mod processes;
 pub mod propagation;
 pub mod signals;
-pub mod systemd;
 pub mod terminal;
 pub mod tree;

@@ -37,21 +37,20 @@ fn send(event: &Event, line: &str) {
         Event::Started { command, version } => {
             tracing::info!(MESSAGE_ID = STARTED, HOSTLET_COMMAND = command, HOSTLET_VERSION = version, "{line}");
         }
-        Event::Finished { command, outcome: Outcome::Success, .. } => {
+        Event::Finished { command, outcome: outcome @ (Outcome::Success | Outcome::Differences), .. } => {
             tracing::info!(
                 MESSAGE_ID = SUCCEEDED,
                 HOSTLET_COMMAND = command,
-                HOSTLET_OUTCOME = Outcome::Success.as_str(),
+                HOSTLET_OUTCOME = outcome.as_str(),
                 "{line}"
             );
         }
         Event::Finished { command, outcome, .. } => {
-            let code = outcome.exit_code();
             tracing::error!(
                 MESSAGE_ID = FAILED,
                 HOSTLET_COMMAND = command,
                 HOSTLET_OUTCOME = outcome.as_str(),
-                HOSTLET_EXIT_CODE = code,
+                HOSTLET_EXIT_CODE = u64::from(outcome.exit_code()),
                 "{line}"
             );
         }
