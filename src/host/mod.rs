@@ -4,3 +4,9 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
 pub mod files;
+pub mod healthz;
+pub mod journal;
+pub mod mounts;
+pub mod processes;
+pub mod propagation;
+pub mod systemd;

@@ -1,0 +1,58 @@
+//! The last lines that a unit wrote to the journal.
+//!
+//! Promise: never more than asked for, never longer than the deadline; a journal that cannot be read is an empty one
+//! with a reason, for it is only looked at to explain something worse. Control characters stay: who prints, escapes.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::{io::AsyncReadExt, process::Command, time::timeout};
+
+use crate::model::UnitName;
+
+/// How much is wanted.
+const BYTES: u64 = 64 * 1024;
+/// How long journalctl may take.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+/// The last lines of a unit's run, oldest first: what it wrote, and what systemd said about it. Without an invocation, or
+/// where the journal has none of it (a process that dies at once may not be attributed), the unit's last lines at all.
+pub async fn last_lines(unit: &UnitName, invocation: Option<&str>, count: usize) -> Vec<String> {
+    // What a process wrote just before it died may not be there yet. Only root may ask for this; others get what there is.
+    let _ = run(&["--sync"]).await;
+    let count = format!("--lines={count}");
+    if let Some(invocation) = invocation {
+        let own = format!("_SYSTEMD_INVOCATION_ID={invocation}");
+        let about = format!("INVOCATION_ID={invocation}");
+        match run(&["--output=cat", &count, &own, "+", &about]).await {
+            Ok(lines) if !lines.is_empty() => return lines,
+            Ok(_) | Err(_) => {}
+        }
+    }
+    let unit = format!("--unit={unit}");
+    run(&["--output=cat", "--boot", &count, &unit]).await.unwrap_or_else(|reason| vec![format!("(journal not read: {reason})")])
+}
+
+async fn run(arguments: &[&str]) -> Result<Vec<String>, String> {
+    let mut child = Command::new("journalctl")
+        .args(["--no-pager", "--quiet"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("starting journalctl: {error}"))?;
+    let Some(output) = child.stdout.take() else { return Ok(Vec::new()) };
+    let mut content = Vec::new();
+    let collect = async {
+        let result = output.take(BYTES).read_to_end(&mut content).await;
+        // It ends by itself, or on the pipe that is closed when there was more than wanted.
+        let status = child.wait().await;
+        (result, status)
+    };
+    match timeout(DEADLINE, collect).await {
+        Ok((Ok(_), Ok(_))) => Ok(String::from_utf8_lossy(&content).lines().map(str::to_owned).collect()),
+        Ok((Err(error), _) | (_, Err(error))) => Err(format!("reading from journalctl: {error}")),
+        Err(_) => Err(format!("journalctl did not answer within {} s", DEADLINE.as_secs())),
+    }
+}
