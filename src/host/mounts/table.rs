@@ -146,10 +146,10 @@ impl MountTable {
     /// as it is, so links in it must be resolved before (see [`resolve`](crate::host::propagation::resolve)).
     #[must_use]
     pub fn covering(&self, path: &Path) -> Option<&Mount> {
-        let mut current = self.on_the_way(path, self.roots())?;
+        let mut current = on_the_way(path, self.roots())?;
         // A walk can only descend: the limit is against tables that were torn while they were read.
         for _ in 0..self.mounts.len() {
-            match self.on_the_way(path, self.children(current)) {
+            match on_the_way(path, self.children(current)) {
                 Some(next) => current = next,
                 None => break,
             }
@@ -190,11 +190,11 @@ impl MountTable {
     fn children<'a>(&'a self, of: &'a Mount) -> impl Iterator<Item = &'a Mount> {
         self.mounts.iter().filter(|mount| mount.parent == of.id && mount.id != of.id)
     }
+}
 
-    /// The first of some mounts, side by side, that a walk to the path enters.
-    fn on_the_way<'a>(&'a self, path: &Path, mounts: impl Iterator<Item = &'a Mount>) -> Option<&'a Mount> {
-        mounts.filter(|mount| path.starts_with(&mount.mount_point)).min_by_key(|mount| mount.mount_point.components().count())
-    }
+/// The first of some mounts, side by side, that a walk to the path enters.
+fn on_the_way<'a>(path: &Path, mounts: impl Iterator<Item = &'a Mount>) -> Option<&'a Mount> {
+    mounts.filter(|mount| path.starts_with(&mount.mount_point)).min_by_key(|mount| mount.mount_point.components().count())
 }
 
 fn parse_line(line: &[u8]) -> Result<Mount, String> {
