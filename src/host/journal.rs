@@ -14,6 +14,15 @@ const BYTES: u64 = 64 * 1024;
 /// How long journalctl may take.
 const DEADLINE: Duration = Duration::from_secs(3);
 
+/// Lines of a journal as a paragraph that follows a message; nothing where there are none.
+#[must_use]
+pub fn quoted(lines: &[String]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\nthe last lines of its journal:\n    {}", lines.join("\n    "))
+}
+
 /// The last lines of a unit's run, oldest first: what it wrote, and what systemd said about it. Without an invocation, or
 /// where the journal has none of it (a process that dies at once may not be attributed), the unit's last lines at all.
 pub async fn last_lines(unit: &UnitName, invocation: Option<&str>, count: usize) -> Vec<String> {

@@ -1,92 +1,118 @@
-//! What can be learnt of a process: its name, program, mount namespace and unit.
+//! Running processes, and the systemd unit or container that each belongs to.
 
 use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Component, Path, PathBuf},
+    fmt, fs,
+    path::{Path, PathBuf},
 };
 
-use crate::{
-    host::{
-        files::{self, FileError},
-        mounts::Process,
-    },
-    model::UnitName,
-};
+use super::files::{self, FileError};
 
-/// A mount namespace: two are the same exactly when these are equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MountNamespace {
-    device: u64,
-    inode: u64,
+/// A running process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its id in this pid namespace.
+    pub pid: u32,
+    /// The kernel's name for it, at most 15 characters.
+    pub name: String,
+    /// The file it executes, where that can be seen.
+    pub executable: Option<PathBuf>,
+    /// Its control group.
+    pub control_group: String,
 }
 
-impl MountNamespace {
-    /// The number that `/proc/<pid>/ns/mnt` shows.
+impl Process {
+    /// What is known of a process; `None` when it has ended.
     #[must_use]
-    pub const fn number(self) -> u64 {
-        self.inode
+    pub fn look(pid: u32) -> Option<Self> {
+        let directory = PathBuf::from(format!("/proc/{pid}"));
+        let name = files::read_text(&directory.join("comm")).ok()?.trim_end().to_owned();
+        let groups = files::read_text(&directory.join("cgroup")).unwrap_or_default();
+        Some(Self {
+            pid,
+            name,
+            executable: fs::read_link(directory.join("exe")).ok(),
+            control_group: control_group(&groups).to_owned(),
+        })
+    }
+
+    /// All processes of this pid namespace.
+    pub fn all() -> Result<Vec<Self>, FileError> {
+        Ok(pids()?.into_iter().filter_map(Self::look).collect())
+    }
+
+    /// The systemd unit it belongs to.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        unit(&self.control_group)
+    }
+
+    /// Its arguments; empty for a kernel thread.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let raw = files::read(Path::new(&format!("/proc/{}/cmdline", self.pid))).unwrap_or_default();
+        let text = String::from_utf8_lossy(&raw).into_owned();
+        text.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    /// Which of the kernel's namespaces of this kind (`mnt`, `net` ...) it is in, as the kernel names it.
+    pub fn namespace(&self, kind: &str) -> Result<PathBuf, FileError> {
+        namespace(&self.pid.to_string(), kind)
+    }
+
+    /// Whether its control group is that of a pod or of a container.
+    #[must_use]
+    pub fn is_in_container(&self) -> bool {
+        ["kubepods", "docker", "cri-containerd", "crio-", "libpod", "/lxc", "nspawn"]
+            .iter()
+            .any(|mark| self.control_group.contains(mark))
+    }
+
+    /// Whether its control group is that of a pod.
+    #[must_use]
+    pub fn is_in_pod(&self) -> bool {
+        self.control_group.contains("kubepods")
     }
 }
 
-/// The mount namespace of a process.
-pub fn mount_namespace(process: Process) -> files::Result<MountNamespace> {
-    let path = process.directory().join("ns/mnt");
-    let metadata = fs::metadata(&path).map_err(FileError::doing("looking at", path))?;
-    Ok(MountNamespace { device: metadata.dev(), inode: metadata.ino() })
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.unit() {
+            Some(unit) => write!(f, "{} (pid {}, {unit})", self.name, self.pid),
+            None => write!(f, "{} (pid {})", self.name, self.pid),
+        }
+    }
 }
 
-/// The program that a process runs. A program whose file was replaced has ` (deleted)` at its end.
-pub fn program(pid: u32) -> files::Result<PathBuf> {
-    let path = directory(pid).join("exe");
-    fs::read_link(&path).map_err(FileError::doing("looking at", path))
+/// The namespace of a process, or of `self`.
+pub fn namespace(process: &str, kind: &str) -> Result<PathBuf, FileError> {
+    let path = PathBuf::from(format!("/proc/{process}/ns/{kind}"));
+    fs::read_link(&path).map_err(FileError::doing("reading", path))
 }
 
-/// The short name of a process, at most 15 bytes.
-pub fn name(pid: u32) -> files::Result<String> {
-    let path = directory(pid).join("comm");
-    let name = fs::read(&path).map_err(FileError::doing("reading", path))?;
-    Ok(String::from_utf8_lossy(&name).trim_end().to_owned())
+/// The ids of all processes, ascending.
+pub fn pids() -> Result<Vec<u32>, FileError> {
+    let mut pids: Vec<u32> = files::names(Path::new("/proc"))?.iter().filter_map(|name| name.parse().ok()).collect();
+    pids.sort_unstable();
+    Ok(pids)
 }
 
-/// The unit that a process belongs to, where it belongs to one.
-pub fn unit(pid: u32) -> files::Result<Option<UnitName>> {
-    let path = directory(pid).join("cgroup");
-    let content = fs::read(&path).map_err(FileError::doing("reading", path))?;
-    Ok(unit_of_cgroup(&String::from_utf8_lossy(&content)))
-}
-
-/// Whether a process of this number exists. Zombies count.
-#[must_use]
-pub fn exists(pid: u32) -> bool {
-    !matches!(fs::metadata(directory(pid)), Err(error) if error.kind() == io::ErrorKind::NotFound)
-}
-
-fn directory(pid: u32) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}"))
-}
-
-/// systemd's tree is that of the unified hierarchy (`0::`) or, with cgroup v1, that of `name=systemd`. Below the slices,
-/// the first name is the unit's; a name that could be taken for a kernel file has `_` before it (systemd's cg_escape).
-fn unit_of_cgroup(content: &str) -> Option<UnitName> {
-    let tree = |wanted: fn(&str, &str) -> bool| {
-        content.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':');
-            let (hierarchy, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-            wanted(hierarchy, controllers).then_some(path)
+/// The path in systemd's own hierarchy: the only one of cgroup v2, or the named one of v1.
+fn control_group(groups: &str) -> &str {
+    let paths = |wanted: &str| {
+        groups.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            (controllers == wanted && path != "/").then_some(path)
         })
     };
-    let path = tree(|_, controllers| controllers == "name=systemd").or_else(|| tree(|hierarchy, _| hierarchy == "0"))?;
-    Path::new(path)
-        .components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => name.to_str(),
-            _ => None,
-        })
-        .map(|name| name.strip_prefix('_').unwrap_or(name))
-        .find(|name| Path::new(name).extension().is_none_or(|kind| kind != "slice"))?
-        .parse()
-        .ok()
+    paths("name=systemd").or_else(|| paths("")).unwrap_or("/")
+}
+
+/// The outermost component that is a unit and no slice, as systemd itself finds it (cg_path_get_unit).
+fn unit(control_group: &str) -> Option<&str> {
+    let component =
+        control_group.split('/').find(|part| !part.is_empty() && *part != ".." && part.strip_suffix(".slice").is_none())?;
+    [".service", ".scope", ".socket", ".mount", ".swap"].iter().any(|kind| component.ends_with(kind)).then_some(component)
 }
 
 #[cfg(test)]
@@ -94,28 +120,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_unit_is_the_first_name_below_the_slices() {
-        let unit = |content: &str| unit_of_cgroup(content).map(|unit| unit.to_string());
-        assert_eq!(unit("0::/system.slice/containerd.service\n").as_deref(), Some("containerd.service"));
-        assert_eq!(unit("0::/user.slice/user-0.slice/session-1.scope\n").as_deref(), Some("session-1.scope"));
-        assert_eq!(
-            unit("0::/kubepods.slice/kubepods-burstable.slice/cri-containerd-ab.scope/x\n").as_deref(),
-            Some("cri-containerd-ab.scope")
-        );
-        assert_eq!(unit("12:cpu:/\n1:name=systemd:/system.slice/crio.service\n0::/\n").as_deref(), Some("crio.service"));
-        assert_eq!(unit("0::/init.scope\n").as_deref(), Some("init.scope"));
-        assert_eq!(unit("0::/\n"), None);
-        assert_eq!(unit("0::/docker/0123\n"), None);
-        assert_eq!(unit(""), None);
+    fn the_unit_is_the_outermost_one_that_is_no_slice() {
+        for (group, expected) in [
+            ("/system.slice/containerd.service", Some("containerd.service")),
+            ("/user.slice/user-1000.slice/user@1000.service/app.slice/x.service", Some("user@1000.service")),
+            ("/kubepods.slice/kubepods-burstable.slice/cri-containerd-ab.scope", Some("cri-containerd-ab.scope")),
+            ("/init.scope", Some("init.scope")),
+            ("/docker/ab", None),
+            ("/", None),
+        ] {
+            assert_eq!(unit(group), expected, "{group}");
+        }
     }
 
     #[test]
-    fn a_process_knows_itself() {
-        let own = std::process::id();
-        assert_eq!(program(own).unwrap(), std::env::current_exe().unwrap());
-        assert!(!name(own).unwrap().is_empty());
-        assert_eq!(mount_namespace(Process::Pid(own)).unwrap(), mount_namespace(Process::Own).unwrap());
-        assert!(exists(own) && !exists(u32::MAX));
-        assert!(program(u32::MAX).unwrap_err().is_absent());
+    fn the_control_group_is_read_from_either_version() {
+        assert_eq!(control_group("0::/system.slice/a.service\n"), "/system.slice/a.service");
+        assert_eq!(control_group("4:memory:/b\n1:name=systemd:/system.slice/a.service\n0::/\n"), "/system.slice/a.service");
+        assert_eq!(control_group("4:memory:/b\n1:name=systemd:/\n0::/system.slice/a.service\n"), "/system.slice/a.service");
+        assert_eq!(control_group(""), "/");
+    }
+
+    #[test]
+    fn this_process_is_among_all_processes() {
+        let own = Process::look(std::process::id()).unwrap();
+        assert!(Process::all().unwrap().iter().any(|process| process.pid == own.pid));
+        assert!(own.executable.is_some() && !own.arguments().is_empty());
     }
 }

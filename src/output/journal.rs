@@ -38,12 +38,7 @@ fn send(event: &Event, line: &str) {
             tracing::info!(MESSAGE_ID = STARTED, HOSTLET_COMMAND = command, HOSTLET_VERSION = version, "{line}");
         }
         Event::Finished { command, outcome: outcome @ (Outcome::Success | Outcome::Differences), .. } => {
-            tracing::info!(
-                MESSAGE_ID = SUCCEEDED,
-                HOSTLET_COMMAND = command,
-                HOSTLET_OUTCOME = outcome.as_str(),
-                "{line}"
-            );
+            tracing::info!(MESSAGE_ID = SUCCEEDED, HOSTLET_COMMAND = command, HOSTLET_OUTCOME = outcome.as_str(), "{line}");
         }
         Event::Finished { command, outcome, .. } => {
             tracing::error!(

@@ -30,6 +30,8 @@ pub enum Outcome {
     Broken,
     /// Another run holds the lock.
     Busy,
+    /// A signal ended the run before anything was changed.
+    Interrupted,
     /// hostlet has a bug.
     Bug,
 }
@@ -48,6 +50,8 @@ impl Outcome {
             Self::Broken => 6,
             Self::Busy => 7,
             Self::Bug => 70,
+            // As shells count a program that SIGINT ended.
+            Self::Interrupted => 130,
         }
     }
 
@@ -64,6 +68,7 @@ impl Outcome {
             Self::Broken => "broken",
             Self::Busy => "busy",
             Self::Bug => "bug",
+            Self::Interrupted => "interrupted",
         }
     }
 }
@@ -200,12 +205,12 @@ mod tests {
 
     #[test]
     fn outcomes_are_written_as_they_are_named() {
-        use Outcome::{Broken, Bug, Busy, Differences, FetchFailed, Misconfigured, Refused, Restored, Success};
-        let all = [Success, Differences, Misconfigured, Refused, FetchFailed, Restored, Broken, Busy, Bug];
+        use Outcome::{Broken, Bug, Busy, Differences, FetchFailed, Interrupted, Misconfigured, Refused, Restored, Success};
+        let all = [Success, Differences, Misconfigured, Refused, FetchFailed, Restored, Broken, Busy, Bug, Interrupted];
         for outcome in all {
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
         }
-        assert_eq!(all.map(Outcome::exit_code), [0, 1, 2, 3, 4, 5, 6, 7, 70]);
+        assert_eq!(all.map(Outcome::exit_code), [0, 1, 2, 3, 4, 5, 6, 7, 70, 130]);
     }
 
     #[test]

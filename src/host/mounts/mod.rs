@@ -7,9 +7,11 @@
 mod operations;
 mod standing;
 mod table;
+mod volumes;
 
 pub use operations::{
     MountError, TemporaryMount, Tmpfs, bind, detach, make_private, make_shared, make_slave, mount_tmpfs, unmount,
 };
 pub use standing::{Need, need, needs_mount_unit};
 pub use table::{Mount, MountTable, MountTableError, Process, Propagation};
+pub use volumes::{VolumesError, unmount_pod_volumes};

@@ -7,7 +7,7 @@ use std::{
 
 use crate::host::{
     mounts::{MountTable, MountTableError, Process},
-    processes::{self, MountNamespace},
+    namespaces::{self, MountNamespace},
 };
 
 use super::{Observer, PropagationError, Witness};
@@ -125,7 +125,7 @@ impl Side {
         };
         let covering = table.covering(root);
         Ok(Self {
-            on_the_host: processes::mount_namespace(process)? == processes::mount_namespace(Process::Pid(1))?,
+            on_the_host: namespaces::mount_namespace(process)? == namespaces::mount_namespace(Process::Pid(1))?,
             covering: covering.map_or_else(
                 || "no mount that it sees".to_owned(),
                 |mount| format!("{} ({})", mount.mount_point.display(), mount.propagation),

@@ -10,7 +10,7 @@ use std::{
 use crate::host::{
     files::{self, FileError},
     mounts::{Mount, MountTable, MountTableError, Need, Process, need},
-    processes,
+    namespaces,
 };
 
 use super::{Observer, PropagationError};
@@ -89,14 +89,14 @@ pub fn look(root: &Path, observers: &[Observer]) -> Result<Look, PropagationErro
         .iter()
         .map(|observer| Ok((observer.clone(), link(&root, &covering, observer)?)))
         .collect::<Result<_, PropagationError>>()?;
-    let on_the_host = processes::mount_namespace(Process::Own)? == processes::mount_namespace(Process::Pid(1))?;
+    let on_the_host = namespaces::mount_namespace(Process::Own)? == namespaces::mount_namespace(Process::Pid(1))?;
     Ok(Look { need: need(&table, &root), root, covering, on_the_host, links })
 }
 
 fn link(root: &Path, host: &Mount, observer: &Observer) -> Result<Option<Link>, PropagationError> {
     let process = Process::Pid(observer.pid);
-    let Some(namespace) = files::if_present(processes::mount_namespace(process))? else { return Ok(None) };
-    if namespace == processes::mount_namespace(Process::Pid(1))? {
+    let Some(namespace) = files::if_present(namespaces::mount_namespace(process))? else { return Ok(None) };
+    if namespace == namespaces::mount_namespace(Process::Pid(1))? {
         return Ok(Some(Link::SameNamespace));
     }
     match MountTable::of(process) {

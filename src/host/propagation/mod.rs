@@ -25,7 +25,7 @@ use std::{
 use crate::host::{
     files::{self, FileError},
     mounts::{MountError, MountTable, MountTableError, Process},
-    processes,
+    namespaces,
 };
 
 use canary::Canary;
@@ -150,8 +150,8 @@ fn prove_with(
 
 /// hostlet in a namespace of its own proves nothing about the host.
 fn outside_of_the_hosts_namespace(root: &Path) -> Result<Option<NotPropagated>, PropagationError> {
-    let own = processes::mount_namespace(Process::Own)?;
-    let init = processes::mount_namespace(Process::Pid(1))?;
+    let own = namespaces::mount_namespace(Process::Own)?;
+    let init = namespaces::mount_namespace(Process::Pid(1))?;
     Ok((own != init).then(|| NotPropagated::in_another_namespace(root, own, init)))
 }
 
