@@ -7,6 +7,7 @@ mod cached;
 mod disk;
 mod files;
 mod memory;
+mod proxy;
 mod refusal;
 mod resume;
 mod server;

@@ -77,6 +77,18 @@ async fn a_partial_file_of_something_else_is_dropped_and_the_file_fetched_from_i
 }
 
 #[tokio::test]
+async fn a_wrong_file_is_wrong_also_after_what_was_resumed_was_dropped() {
+    let bench = Bench::new().await;
+    let body = content(10_000);
+    bench.leave_partial(&body, &[7; 4000]);
+    let url = bench.server.put("/kubelet", &content(9000), []);
+    let error = bench.refused(&body, &url).await;
+    assert!(error.to_string().contains(&Digest::of(&content(9000)).to_string()), "of the file, not of a mixture: {error}");
+    assert_eq!(bench.asked_from(), [Some(4000), None]);
+    assert_eq!(bench.cached(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_partial_file_that_is_too_long_is_dropped_too() {
     let bench = Bench::new().await;
     let body = content(10_000);
