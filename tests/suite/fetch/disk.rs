@@ -1,10 +1,10 @@
 //! Disks that are full or read-only. The test's thread gets a mount namespace of its own, and with it the threads that
 //! its runtime starts; what is mounted there goes with the last of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
 };
 
@@ -16,16 +16,26 @@ fn in_own_mount_namespace(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }
 
-fn tmpfs(at: &Path, flags: MsFlags) {
+/// Goes before the directory that it is mounted in: a mount point cannot be removed.
+struct Tmpfs(PathBuf);
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+fn tmpfs(at: &Path, flags: MsFlags) -> Tmpfs {
     std::fs::create_dir_all(at).unwrap();
     mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some("size=1m")).unwrap();
+    Tmpfs(at.to_owned())
 }
 
 #[test]
 fn ns_a_full_disk_is_named_with_what_is_needed_and_not_left_full() {
     in_own_mount_namespace(async {
         let bench = Bench::new().await;
-        tmpfs(&bench.cache(), MsFlags::empty());
+        let _mounted = tmpfs(&bench.cache(), MsFlags::empty());
         let body = content(3 << 20);
         let url = bench.server.put("/kubelet", &body, []);
         let error = bench.refused(&body, &url).await;
@@ -46,7 +56,7 @@ fn ns_a_full_disk_while_unpacking_leaves_nothing() {
         let url = bench.server.put("/kubelet", &body, []);
         let verified = bench.fetch(&body, &url).await.unwrap();
         let into = bench.directory.path().join("into");
-        tmpfs(&into, MsFlags::empty());
+        let _mounted = tmpfs(&into, MsFlags::empty());
         let error = verified.unpack(&into).unwrap_err();
         assert!(error.to_string().contains("No space left on device"), "{error}");
         assert!(error.remedy().contains("Free space"), "{}", error.remedy());
@@ -58,7 +68,7 @@ fn ns_a_full_disk_while_unpacking_leaves_nothing() {
 fn ns_a_read_only_cache_is_named() {
     in_own_mount_namespace(async {
         let bench = Bench::new().await;
-        tmpfs(&bench.cache(), MsFlags::MS_RDONLY);
+        let _mounted = tmpfs(&bench.cache(), MsFlags::MS_RDONLY);
         let url = bench.server.put("/kubelet", b"x", []);
         let error = bench.refused(b"x", &url).await;
         assert!(error.to_string().contains("is read-only"), "{error}");
@@ -72,7 +82,7 @@ fn ns_a_cache_below_a_read_only_directory_is_named_too() {
     in_own_mount_namespace(async {
         let bench = Bench::new().await;
         let above = bench.directory.path().join("above");
-        tmpfs(&above, MsFlags::MS_RDONLY);
+        let _mounted = tmpfs(&above, MsFlags::MS_RDONLY);
         let fetcher = bench.fetcher_into(&above.join("hostlet/cache"));
         let url = bench.server.put("/kubelet", b"x", []);
         let error = fetcher.fetch_all(vec![super::bench::request(b"x", &url)]).await.unwrap_err();
