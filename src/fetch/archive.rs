@@ -110,3 +110,6 @@ impl std::fmt::Display for Held {
         if self.more > 0 { write!(f, " and {} more", self.more) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,31 +105,30 @@ pub(super) fn problem(error: reqwest::Error) -> Problem {
     Problem::Broken(chain(&error))
 }
 
-/// The first error of this type in the chain, also inside an `io::Error`, whose `source` skips what it carries.
+/// The first error of this type in the chain.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(found) = error.downcast_ref().or_else(|| carried.and_then(|carried| carried.downcast_ref())) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
+    std::iter::successors(Some(error), |error| cause(*error)).find_map(|error| error.downcast_ref())
 }
 
-/// An error with its causes, each once.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
+/// What an error carries. An `io::Error`'s `source` would skip that and give what comes after it.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(io) => io.get_ref().map(|carried| carried as _),
+        None => error.source(),
     }
-    text
+}
+
+/// An error's causes, each once; the error itself, which says little more than that there was a request, where it has none.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    for error in std::iter::successors(cause(error), |error| cause(*error)).map(ToString::to_string) {
+        if text.is_empty() {
+            text = error;
+        } else if !text.contains(&error) {
+            text = format!("{text}: {error}");
+        }
+    }
+    if text.is_empty() { error.to_string() } else { text }
 }
 
 /// Whether a source is taken at all.

@@ -132,3 +132,35 @@ impl Inner {
         Ok(content)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        model::{Architecture, Component, DigestOrigin},
+        output::Silent,
+    };
+
+    #[tokio::test]
+    async fn more_bytes_than_were_announced_do_not_pass_the_limit() {
+        let sources =
+            config::Sources { ca_file: None, stall_timeout: Duration::from_secs(1), attempts: 1, components: BTreeMap::new() };
+        let directory = tempfile::tempdir().unwrap();
+        let mut fetcher = Fetcher::new(&sources, directory.path().join("cache"), Arc::new(Silent)).unwrap();
+        Arc::get_mut(&mut fetcher.0).unwrap().largest = 10;
+        let artifact = Artifact {
+            component: Component::Kubelet,
+            version: "1.36.4".parse().unwrap(),
+            architecture: Architecture::Amd64,
+            digest: Digest::of(b"x"),
+            origin: DigestOrigin::Catalog,
+        };
+        // A regular file whose size is said to be 0.
+        let url = "file:///proc/self/status".parse().unwrap();
+        let error = fetcher.fetch_all(vec![Request { artifact, url }]).await.unwrap_err();
+        assert!(error.to_string().contains("larger than 10 bytes"), "{error}");
+        assert!(crate::host::files::names(&directory.path().join("cache")).unwrap().is_empty());
+    }
+}

@@ -5,12 +5,12 @@
 //! it once more, so that nothing which changed on the disk in between is installed. What is cut off stays as
 //! `<sha256>.partial` and is resumed, by this run or the next.
 //!
-//! Memory: bytes stream. A download has at most four pieces of some 400 KiB between network and disk, and
-//! [`PARALLEL`] downloads run at once.
+//! Memory: bytes stream. A download has a few pieces of at most some 400 KiB between network and disk, and [`PARALLEL`]
+//! downloads run at once: four files of 100 MB take 13 MiB in all (measured, and held below 32 MiB by a test).
 //!
 //! Gaps: a source that trickles a byte now and then is waited for without end (only silence counts as a stall); a partial
 //! file is not tied to its source by an ETag, the digest at the end decides, and a resumed file that does not match is
-//! fetched once more from its beginning.
+//! fetched once more from its beginning; partial files of digests that nobody wants any more are not collected here.
 
 mod archive;
 mod attempts;

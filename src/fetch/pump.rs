@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// So many pieces wait for the disk. A piece has at most some 400 KiB (hyper's largest read).
-const DEPTH: usize = 4;
+const DEPTH: usize = 2;
 /// Progress is told no more often.
 const INTERVAL: Duration = Duration::from_millis(100);
 

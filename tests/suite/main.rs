@@ -6,6 +6,7 @@
     reason = "a test that panics has failed, and says why"
 )]
 
+mod fetch;
 mod machine;
 mod sys_machine;
 mod sys_standin;

@@ -1,0 +1,16 @@
+//! Fetching from a real TLS server that misbehaves on demand, into a real directory.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the host themselves")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test that cannot go on ends")]
+
+mod bench;
+mod cached;
+mod disk;
+mod files;
+mod memory;
+mod proxy;
+mod refusal;
+mod resume;
+mod server;
+mod sidecar;
+mod transfer;
+mod trust;

@@ -1,0 +1,234 @@
+//! An HTTPS server written by hand, so that its faults are real ones on the wire.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Barrier, Notify},
+    task::JoinHandle,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    },
+    server::TlsStream,
+};
+use url::Url;
+
+/// What one answer does.
+#[derive(Clone)]
+pub(super) enum Answer {
+    /// Serves what was asked for, Range included.
+    Serve,
+    /// Serves the whole whatever the Range.
+    IgnoreRange,
+    /// A status with a header line (may be empty) and a short body.
+    Status(u16, &'static str),
+    /// Announces what it should and cuts the connection after so many bytes.
+    CutAfter(usize),
+    /// Announces what it should and goes silent after so many bytes.
+    StallAfter(usize),
+    /// Sends so many bytes, and the rest when it is told to.
+    HoldAfter(usize, Arc<Notify>),
+    /// Answers once so many requests are there.
+    Meet(Arc<Barrier>),
+    /// 302 to there.
+    Redirect(String),
+    /// Announces a size and sends nothing.
+    Announce(u64),
+    /// Something else with status 200 and this content type.
+    Instead(&'static str, &'static str),
+}
+
+/// One request as it was seen, and how many bytes of body it got.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) path: String,
+    pub(super) head: String,
+    pub(super) from: Option<usize>,
+    pub(super) sent: usize,
+}
+
+#[derive(Default)]
+struct State {
+    contents: HashMap<String, Arc<Vec<u8>>>,
+    scripts: HashMap<String, VecDeque<Answer>>,
+    always: HashMap<String, Answer>,
+    seen: Vec<Seen>,
+}
+
+/// A server on the loopback device with an authority of its own. It ends when it is dropped.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    /// Its authority's certificate.
+    pub(super) authority: String,
+    state: Arc<Mutex<State>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Server {
+    pub(super) async fn start() -> Self {
+        Self::start_as("127.0.0.1").await
+    }
+
+    /// Starts with a certificate for this name.
+    pub(super) async fn start_as(name: &str) -> Self {
+        let (authority, config) = identity(name);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(State::default()));
+        let (acceptor, shared) = (TlsAcceptor::from(Arc::new(config)), Arc::clone(&state));
+        let accepting = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                connections.spawn(serve(acceptor.clone(), stream, Arc::clone(&shared)));
+            }
+        });
+        Self { address, authority, state, accepting }
+    }
+
+    pub(super) fn url(&self, path: &str) -> Url {
+        format!("https://{}{path}", self.address).parse().unwrap()
+    }
+
+    /// Puts content at a path, and says how the first requests for it are answered; later ones are served.
+    pub(super) fn put(&self, path: &str, content: &[u8], script: impl IntoIterator<Item = Answer>) -> Url {
+        let mut state = self.state.lock().unwrap();
+        state.contents.insert(path.to_owned(), Arc::new(content.to_vec()));
+        state.scripts.insert(path.to_owned(), script.into_iter().collect());
+        self.url(path)
+    }
+
+    /// Answers every request for a path like this.
+    pub(super) fn always(&self, path: &str, answer: Answer) -> Url {
+        self.state.lock().unwrap().always.insert(path.to_owned(), answer);
+        self.url(path)
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.state.lock().unwrap().seen.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+fn identity(name: &str) -> (String, ServerConfig) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "hostlet test authority");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    (authority.pem(), config)
+}
+
+async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>>) {
+    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    let Some(head) = read_head(&mut stream).await else { return };
+    let path = head.split_whitespace().nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
+    let from = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned))
+        .and_then(|range| range.trim_end_matches('-').parse().ok());
+    let (number, content, answer) = {
+        let mut state = state.lock().unwrap();
+        state.seen.push(Seen { path: path.clone(), head, from, sent: 0 });
+        let scripted = state.scripts.get_mut(&path).and_then(VecDeque::pop_front);
+        let answer = scripted.or_else(|| state.always.get(&path).cloned()).unwrap_or(Answer::Serve);
+        (state.seen.len() - 1, state.contents.get(&path).cloned(), answer)
+    };
+    let sent = reply(&mut stream, answer, content, from).await;
+    state.lock().unwrap().seen[number].sent = sent.unwrap_or_default();
+}
+
+async fn read_head(stream: &mut TlsStream<TcpStream>) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(head).ok()
+}
+
+/// Gives the number of bytes of body that were sent; none where the client went away.
+async fn reply(
+    stream: &mut TlsStream<TcpStream>,
+    answer: Answer,
+    content: Option<Arc<Vec<u8>>>,
+    from: Option<usize>,
+) -> std::io::Result<usize> {
+    let plain = |status: &str, headers: &str, body: &str| {
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    };
+    let canned = match &answer {
+        Answer::Status(code, header) => Some(plain(&format!("{code} x"), &line(header), "sorry")),
+        Answer::Redirect(to) => Some(plain("302 x", &format!("Location: {to}\r\n"), "")),
+        Answer::Announce(size) => Some(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n")),
+        Answer::Instead(kind, body) => Some(plain("200 OK", &format!("Content-Type: {kind}\r\n"), body)),
+        _ if content.is_none() => Some(plain("404 x", "", "nothing here")),
+        _ => None,
+    };
+    if let Some(canned) = canned {
+        stream.write_all(canned.as_bytes()).await?;
+        stream.shutdown().await?;
+        return Ok(0);
+    }
+    let content = content.unwrap_or_default();
+    let from = from.filter(|_| !matches!(answer, Answer::IgnoreRange));
+    if from.is_some_and(|from| from >= content.len()) {
+        stream.write_all(plain("416 x", "", "").as_bytes()).await?;
+        stream.shutdown().await?;
+        return Ok(0);
+    }
+    if let Answer::Meet(barrier) = &answer {
+        barrier.wait().await;
+    }
+    let start = from.unwrap_or_default();
+    let (status, range) = match from {
+        Some(from) => ("206 x", format!("Content-Range: bytes {from}-{}/{}\r\n", content.len() - 1, content.len())),
+        None => ("200 OK", String::new()),
+    };
+    let body = &content[start..];
+    let head = format!("HTTP/1.1 {status}\r\n{range}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await?;
+    let (first, rest) = match answer {
+        Answer::CutAfter(count) | Answer::StallAfter(count) | Answer::HoldAfter(count, _) => body.split_at(count),
+        _ => (body, [].as_slice()),
+    };
+    stream.write_all(first).await?;
+    stream.flush().await?;
+    match answer {
+        Answer::CutAfter(_) => return Ok(first.len()),
+        Answer::StallAfter(_) => tokio::time::sleep(Duration::from_hours(1)).await,
+        Answer::HoldAfter(_, go_on) => go_on.notified().await,
+        _ => {}
+    }
+    stream.write_all(rest).await?;
+    stream.shutdown().await?;
+    Ok(body.len())
+}
+
+fn line(header: &str) -> String {
+    if header.is_empty() { String::new() } else { format!("{header}\r\n") }
+}
