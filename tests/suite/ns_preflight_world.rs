@@ -1,5 +1,6 @@
 //! A host of a test's own: new mount, network and pid namespaces, in which the test is process 1, with its own /etc and
 //! /run, an address, a default route, and hostlet's directories below /mnt/host. Nothing of it outlives the test.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make the host that is looked at")]
 
 use std::{
     any::type_name_of_val,
@@ -36,8 +37,7 @@ pub(crate) fn on_a_fresh_host(body: impl FnOnce()) {
             ip link set lo up && ip link add bridge0 type bridge && ip link set bridge0 up
             ip address add 10.0.1.7/24 dev bridge0 && ip route add default via 10.0.1.1
             echo 1 > /proc/sys/net/ipv4/ip_forward
-            touch /mnt/host/cri.sock",
-        );
+            touch /mnt/host/cri.sock");
         body();
     });
 }
@@ -68,8 +68,9 @@ pub(crate) fn through(program: &str, arguments: &[&str], name: &str, body: impl 
         .env(REACHED, format!("{reached}\n{key}"))
         .output()
         .unwrap_or_else(|error| panic!("{program} (package util-linux) cannot be started: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{test} through {program}:\n{text}");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && printed.contains("1 passed"), "{test} through {program}:\n{printed}");
+    print!("{printed}");
 }
 
 /// Runs a script; every line of it must succeed.
