@@ -8,5 +8,9 @@
 
 mod fetch;
 mod machine;
+mod ns_ports;
+mod ns_preflight;
+mod ns_preflight_cri;
+mod ns_preflight_world;
 mod sys_machine;
 mod sys_standin;

@@ -155,3 +155,32 @@ fn leftovers(subject: &Subject) -> Looked {
     }
     Ok(if found.is_empty() { Judgement::pass("none") } else { Judgement::failure(found.join("\n")) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::runner::tests::subject;
+
+    fn process(executable: &str, group: &str) -> Process {
+        Process { pid: 812, name: "kubelet".to_owned(), executable: Some(executable.into()), control_group: group.to_owned() }
+    }
+
+    #[test]
+    fn our_own_kubelet_is_known_by_its_unit_and_its_file_in_the_store() {
+        let ours = |executable, group| is_ours(&subject(), &process(executable, group), "kubelet");
+        let unit = "/system.slice/kubelet.service";
+        assert!(ours("/opt/hostlet/store/ab-kubelet-1.36.4/bin/kubelet", unit));
+        // Replaced in the store while it runs.
+        assert!(ours("/opt/hostlet/store/ab-kubelet-1.36.4/bin/kubelet (deleted)", unit));
+        assert!(!ours("/usr/bin/kubelet", unit));
+        assert!(!ours("/opt/hostlet/store/ab-kubelet-1.36.4/bin/kubelet", "/system.slice/other.service"));
+    }
+
+    #[test]
+    fn a_kubelet_in_a_container_is_stopped_by_what_runs_the_container() {
+        let docker = process("/kubelet", "/system.slice/docker-0123456789abcdef0123.scope");
+        assert_eq!(stopping(&docker), "docker rm --force 0123456789ab (or what manages this container)");
+        assert_eq!(stopping(&process("/kubelet", "/system.slice/kubelet.service")), "systemctl disable --now kubelet.service");
+        assert_eq!(stopping(&process("/kubelet", "/")), "kill 812");
+    }
+}

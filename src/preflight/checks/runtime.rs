@@ -56,17 +56,22 @@ enum Seen {
 fn ready(subject: Arc<Subject>, until: Instant) -> Looking {
     Box::pin(async move {
         let last_moment = until.checked_sub(TO_ANSWER).unwrap_or(until);
+        let mut before = None;
         loop {
             let socket = &subject.settings.runtime.socket;
-            let seen = timeout_at(last_moment.into(), attempt(socket)).await.unwrap_or(Seen::Silent);
+            let Ok(seen) = timeout_at(last_moment.into(), attempt(socket)).await else {
+                // An attempt cut short tells less than the one before it.
+                return Ok(judge(&subject, &before.unwrap_or(Seen::Silent)));
+            };
             let lasting = match &seen {
-                Seen::Ready(..) | Seen::Silent => true,
+                Seen::Ready(..) => true,
                 Seen::Failed(error) => !error.is_transient(),
-                Seen::NotReady(..) => false,
+                Seen::NotReady(..) | Seen::Silent => false,
             };
             if lasting || Instant::now() + PAUSE >= last_moment {
                 return Ok(judge(&subject, &seen));
             }
+            before = Some(seen);
             sleep(PAUSE).await;
         }
     })
