@@ -5,7 +5,9 @@
     clippy::print_stdout,
     reason = "a test that panics has failed, and says why"
 )]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
 mod machine;
 mod sys_machine;
+mod sys_rehearse;
 mod sys_standin;
