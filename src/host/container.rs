@@ -5,29 +5,22 @@
 //! ever visible outside of its mount namespace. Gap: the copy shares the machine's kernel: what it sets outside of
 //! namespaces (loaded modules) stays; /proc/sys is read-only in there but for /proc/sys/net.
 
+mod namespaces;
+
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    path::Path,
     time::{Duration, Instant},
 };
 
+use self::namespaces::Namespaces;
 use super::process::{Invocation, Output, ProcessError};
 
-const JANITOR: &str = include_str!("container/janitor.sh");
 const BOOT: &str = concat!(include_str!("container/overlay.sh"), include_str!("container/boot.sh"));
 const LAYER: &str = concat!(include_str!("container/overlay.sh"), include_str!("container/layer.sh"));
 
 /// How long the copy's systemd may take to start everything.
 const BOOT_DEADLINE: Duration = Duration::from_secs(90);
-/// How much of the console is kept for messages.
-const CONSOLE_KEPT: usize = 32 * 1024;
-
 /// The copy could not be made or did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
@@ -41,6 +34,17 @@ pub enum ContainerError {
         status: String,
         /// The end of what it printed.
         output: String,
+    },
+    /// It needs privileges.
+    #[error("a copy of this machine can be booted by root only: run this with sudo")]
+    NotRoot,
+    /// A program that it needs is not installed.
+    #[error("{program} is not installed, and a copy of this machine cannot be booted without: apt-get install {package}")]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// Debian's package with it.
+        package: &'static str,
     },
     /// It ended before it was up.
     #[error("the copy of this machine ended before it had started:\n{console}")]
@@ -74,78 +78,6 @@ pub struct Start<'a> {
 pub struct Container {
     namespaces: Namespaces,
     leader: u32,
-}
-
-/// A script in namespaces of its own, and its lifeline.
-#[derive(Debug)]
-struct Namespaces {
-    janitor: Child,
-    lifeline: Option<ChildStdin>,
-    /// Lines of its standard output.
-    said: Arc<Mutex<Vec<String>>>,
-    console: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Namespaces {
-    fn start(script: &str, arguments: &[&std::ffi::OsStr]) -> Result<Self, ProcessError> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("hostlet-rehearsal-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let mut janitor = Command::new("bash")
-            .args(["-c", JANITOR, "janitor", &name, script])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| ProcessError::Start { program: "bash".to_owned(), source })?;
-        let (said, console) = (Arc::default(), Arc::default());
-        if let Some(stdout) = janitor.stdout.take() {
-            let said = Arc::clone(&said);
-            std::thread::spawn(move || collect_lines(stdout, &said));
-        }
-        if let Some(stderr) = janitor.stderr.take() {
-            let console = Arc::clone(&console);
-            std::thread::spawn(move || collect_end(stderr, &console));
-        }
-        Ok(Self { lifeline: janitor.stdin.take(), janitor, said, console })
-    }
-
-    fn has_ended(&mut self) -> Option<std::process::ExitStatus> {
-        self.janitor.try_wait().ok().flatten()
-    }
-
-    fn console(&self) -> String {
-        String::from_utf8_lossy(&self.console.lock().unwrap_or_else(PoisonError::into_inner)).trim().to_owned()
-    }
-
-    fn cgroups(&self) -> Vec<PathBuf> {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.iter().filter_map(|line| line.strip_prefix("cgroup ")).map(PathBuf::from).collect()
-    }
-}
-
-impl Drop for Namespaces {
-    /// Ends everything in there, and waits until it has: the caller may count on the machine being as it was.
-    fn drop(&mut self) {
-        self.lifeline = None;
-        let _ = self.janitor.wait();
-    }
-}
-
-fn collect_lines(stdout: impl Read, said: &Mutex<Vec<String>>) {
-    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        said.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-    }
-}
-
-fn collect_end(mut stderr: impl Read, console: &Mutex<Vec<u8>>) {
-    let mut buffer = [0; 4096];
-    while let Ok(count @ 1..) = stderr.read(&mut buffer) {
-        let mut kept = console.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(&buffer[..count]);
-        let surplus = kept.len().saturating_sub(CONSOLE_KEPT);
-        kept.drain(..surplus);
-    }
 }
 
 /// Installs packages into a copy and keeps what that wrote as an archive. The machine itself stays as it is.
@@ -191,7 +123,7 @@ impl Container {
         }
     }
 
-    /// The copy's process 1, as it is numbered outside: /proc/<pid>/root is its root, /proc/<pid>/ns its namespaces.
+    /// The copy's process 1, as it is numbered outside: its root and its namespaces are below `/proc/PID`.
     #[must_use]
     pub fn leader(&self) -> u32 {
         self.leader

@@ -40,13 +40,9 @@ impl Layer {
     /// The layer with containerd and these packages; installed now unless an earlier run did, on the same machine in the
     /// same state. Safe to call from several processes at once, and to kill: a layer is complete or absent.
     pub async fn prepare(packages: &[&str]) -> Result<Self, RehearseError> {
-        let mut packages: Vec<_> = BASE.iter().chain(packages).map(|&package| package.to_owned()).collect();
-        packages.sort();
-        packages.dedup();
-        let key = key(&packages)?;
+        let (packages, archive) = plan(packages)?;
         let cache = Path::new(CACHE);
         files::create_directory(cache, 0o700)?;
-        let archive = cache.join(format!("{key}.tar"));
         let lock = files::open_append(&cache.join("lock"))?;
         let locked = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await;
         let _locked = locked.map_err(std::io::Error::other).flatten().map_err(RehearseError::Lock)?;
@@ -59,11 +55,25 @@ impl Layer {
         Ok(Self { archive })
     }
 
+    /// Whether preparing it will take no time.
+    pub fn is_prepared(packages: &[&str]) -> Result<bool, RehearseError> {
+        Ok(plan(packages)?.1.exists())
+    }
+
     /// The archive.
     #[must_use]
     pub fn archive(&self) -> &Path {
         &self.archive
     }
+}
+
+/// All the packages, and the archive that holds them once they are installed.
+fn plan(packages: &[&str]) -> Result<(Vec<String>, PathBuf), RehearseError> {
+    let mut packages: Vec<_> = BASE.iter().chain(packages).map(|&package| package.to_owned()).collect();
+    packages.sort();
+    packages.dedup();
+    let archive = Path::new(CACHE).join(format!("{}.tar", key(&packages)?));
+    Ok((packages, archive))
 }
 
 /// A layer holds whole files of dpkg's database, so it fits only the state that it was made from.

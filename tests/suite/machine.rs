@@ -1,6 +1,6 @@
 //! What the sys_ tests share: booting a throwaway copy of this machine.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use hostlet::{
     model::Component,
@@ -32,4 +32,22 @@ pub(crate) async fn serve_artifacts(machine: &Machine, versions: &str) -> BTreeM
         /usr/local/sbin/hostlet stand-in mirror --directory /srv/mirror --listen 127.0.0.1:8443 --ca-out /srv/mirror-ca.crt";
     machine.script(serve).await.unwrap();
     serde_json::from_str(&made).unwrap()
+}
+
+/// Processes and paths with this in their name, and mounts of a copy in our own namespace.
+pub(crate) fn left_behind(name: &str) -> Vec<String> {
+    let files = Command::new("find")
+        .args(["/sys/fs/cgroup", "/run", "/tmp", "/var/tmp", "/mnt", "-name"])
+        .arg(format!("*{name}*"))
+        .output()
+        .unwrap();
+    let files = String::from_utf8(files.stdout).unwrap();
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path()).filter(|process| {
+        let command = fs::read(process.join("cmdline")).unwrap_or_default();
+        command.windows(name.len()).any(|part| part == name.as_bytes())
+    });
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = mounts.lines().filter(|line| line.contains(" /mnt/root") || line.contains(" - tmpfs hostlet "));
+    let processes = processes.map(|process| process.display().to_string());
+    files.lines().map(str::to_owned).chain(processes).chain(mounts.map(str::to_owned)).collect()
 }

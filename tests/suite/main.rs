@@ -5,6 +5,7 @@
     clippy::print_stdout,
     reason = "a test that panics has failed, and says why"
 )]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
 mod fetch;
 mod machine;
@@ -13,4 +14,5 @@ mod ns_preflight;
 mod ns_preflight_cri;
 mod ns_preflight_world;
 mod sys_machine;
+mod sys_rehearse;
 mod sys_standin;

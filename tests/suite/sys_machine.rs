@@ -1,15 +1,12 @@
 //! The copy that the other tests stand on does what it promises.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "the test looks at the machine from outside")]
-
 use std::{
-    fs,
     io::{BufRead, BufReader},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use crate::machine::boot;
+use crate::machine::{boot, left_behind};
 
 #[tokio::test]
 async fn sys_a_copy_of_this_machine_boots_with_containerd_and_a_default_route() {
@@ -55,24 +52,6 @@ async fn sys_a_snapshot_differs_exactly_in_what_changed() {
     ] {
         assert!(difference.contains(expected), "{expected:?} is not in\n{difference}");
     }
-}
-
-/// Processes and paths with this in their name, and mounts of a copy in our own namespace.
-fn left_behind(name: &str) -> Vec<String> {
-    let files = Command::new("find")
-        .args(["/sys/fs/cgroup", "/run", "/tmp", "/var/tmp", "/mnt", "-name"])
-        .arg(format!("*{name}*"))
-        .output()
-        .unwrap();
-    let files = String::from_utf8(files.stdout).unwrap();
-    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path()).filter(|process| {
-        let command = fs::read(process.join("cmdline")).unwrap_or_default();
-        command.windows(name.len()).any(|part| part == name.as_bytes())
-    });
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let mounts = mounts.lines().filter(|line| line.contains(" /mnt/root") || line.contains(" - tmpfs hostlet "));
-    let processes = processes.map(|process| process.display().to_string());
-    files.lines().map(str::to_owned).chain(processes).chain(mounts.map(str::to_owned)).collect()
 }
 
 #[tokio::test]

@@ -1,0 +1,63 @@
+//! What a rehearsal without a configuration plays in: artifacts, a mirror, credentials and a configuration for them.
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+
+use super::{Machine, RehearseError};
+use crate::{host::files, model::Component, standin::Made};
+
+const TEMPLATE: &str = include_str!("configuration.toml");
+const MIRROR: &str = "127.0.0.1:8443";
+
+/// Puts all of it into the copy.
+pub(super) async fn set_up(machine: &Machine, hostlet: &str, configuration: &str) -> Result<(), RehearseError> {
+    let made = machine.expect(&[hostlet, "stand-in", "artifacts", "/srv/mirror"]).await?;
+    let made: BTreeMap<Component, Made> = serde_json::from_str(&made).map_err(RehearseError::Artifacts)?;
+    let serve = format!(
+        "systemd-run --quiet --unit=hostlet-mirror --description='a mirror of the stand-ins' --service-type=notify \
+         {hostlet} stand-in mirror --directory /srv/mirror --listen {MIRROR} --ca-out /srv/mirror-ca.crt"
+    );
+    machine.script(&serve).await?;
+    // Nobody takes these; they look like what a cluster gives out.
+    machine.write("/etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n", 0o600).await?;
+    machine.write("/etc/hostlet/flannel-token", "a-rehearsal-has-no-service-accounts\n", 0o600).await?;
+    let cgroup_v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let swaps = files::read_text(Path::new("/proc/swaps"))?;
+    machine.write(configuration, render(&made, cgroup_v2, swaps.lines().count() <= 1), 0o600).await?;
+    Ok(())
+}
+
+fn render(made: &BTreeMap<Component, Made>, cgroup_v2: bool, no_swap: bool) -> String {
+    let mut text = TEMPLATE
+        .replace("{fail-cgroup-v1}", if cgroup_v2 { "true" } else { "false" })
+        .replace("{fail-swap-on}", if no_swap { "true" } else { "false" });
+    for (component, made) in made {
+        text = text.replace(&format!("{{{component}}}"), &made.version);
+        let _ = write!(
+            text,
+            "\n[sources.{component}]\nurl = \"https://{MIRROR}/{}\"\ndigest = \"{}\"\n",
+            made.template, made.digest
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Digest;
+
+    #[test]
+    fn the_configuration_is_toml_with_every_placeholder_filled_in() {
+        let made = Component::ALL.map(|component| {
+            let template = format!("{component}/v{{version}}/{{arch}}");
+            let made = Made { version: "1.2.3".to_owned(), path: String::new(), template, digest: Digest::of(b"x") };
+            (component, made)
+        });
+        let text = render(&BTreeMap::from(made), false, true);
+        let table: toml::Table = text.parse().unwrap();
+        assert_eq!(table["kubelet"]["version"].as_str(), Some("1.2.3"));
+        assert_eq!(table["kubelet"]["config"]["failCgroupV1"].as_bool(), Some(false));
+        assert_eq!(table["cni"]["flannel-version"].as_str(), Some("1.2.3"));
+        assert_eq!(table["sources"]["kubelet"]["url"].as_str(), Some("https://127.0.0.1:8443/kubelet/v{version}/{arch}"));
+    }
+}
