@@ -77,9 +77,9 @@ pub enum Command {
     },
     /// Installs for real on a throwaway copy of this machine with its own systemd; the machine stays as it was
     Rehearse {
-        /// Keeps the copy running and opens a shell in it after the installation
-        #[arg(long)]
-        shell: bool,
+        /// Further arguments of the install that is rehearsed, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
     },
     /// The configuration, explained
     #[command(subcommand)]

@@ -4,6 +4,7 @@ mod configuration;
 mod install;
 mod plan;
 mod preflight;
+mod rehearse;
 mod status;
 
 use serde_json::json;
@@ -88,7 +89,7 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Plan { exit_code } => plan::run(&context(&global, events)?, exit_code).await,
         Command::Install { reinstall } => install::run(&global, events, reinstall).await,
         Command::Status { exit_code } => status::run(exit_code).await,
-        Command::Rehearse { .. } => Err(Failure::Bug("to be wired".to_owned())),
+        Command::Rehearse { arguments } => rehearse::run(&global, events, arguments).await,
         Command::StandIn { .. } => Err(Failure::Bug("a stand-in is started before the command line is read".to_owned())),
     }
 }

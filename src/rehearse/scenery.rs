@@ -8,9 +8,15 @@ use crate::{host::files, model::Component, standin::Made};
 const TEMPLATE: &str = include_str!("configuration.toml");
 const MIRROR: &str = "127.0.0.1:8443";
 
-/// Puts all of it into the copy.
-pub(super) async fn set_up(machine: &Machine, hostlet: &str, configuration: &str) -> Result<(), RehearseError> {
-    let made = machine.expect(&[hostlet, "stand-in", "artifacts", "/srv/mirror"]).await?;
+/// Makes stand-ins in the copy (`releases` says which, as the JSON of [`crate::standin::Versions`]), serves them there, and
+/// writes a configuration and credentials for them.
+pub async fn set_up_stand_ins(
+    machine: &Machine,
+    hostlet: &str,
+    configuration: &str,
+    releases: &str,
+) -> Result<(), RehearseError> {
+    let made = machine.expect(&[hostlet, "stand-in", "artifacts", "/srv/mirror", releases]).await?;
     let made: BTreeMap<Component, Made> = serde_json::from_str(&made).map_err(RehearseError::Artifacts)?;
     let serve = format!(
         "systemd-run --quiet --unit=hostlet-mirror --description='a mirror of the stand-ins' --service-type=notify \

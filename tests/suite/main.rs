@@ -13,6 +13,7 @@ mod ns_ports;
 mod ns_preflight;
 mod ns_preflight_cri;
 mod ns_preflight_world;
+mod sys_install;
 mod sys_machine;
 mod sys_rehearse;
 mod sys_standin;

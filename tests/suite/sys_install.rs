@@ -111,7 +111,11 @@ async fn sys_hand_edits_are_seen_and_mended_and_only_what_reads_them_restarts() 
         .unwrap();
     let status = machine.run(&[HOSTLET, "status", "--exit-code"]).await.unwrap();
     assert_eq!(status.status.code(), Some(1), "{status}");
-    for path in ["/etc/sysctl.d/90-hostlet.conf: content differs", "10-flannel.conflist: mode is 0666", "/usr/local/bin/kubelet: missing"] {
+    for path in [
+        "/etc/sysctl.d/90-hostlet.conf: content differs",
+        "10-flannel.conflist: mode is 0666",
+        "/usr/local/bin/kubelet: missing",
+    ] {
         assert!(status.stdout.contains(path), "{status}");
     }
     assert!(install(&machine, &[]).await.status.success());
@@ -188,11 +192,15 @@ async fn sys_an_unfit_host_is_refused_with_what_to_do_and_stays_as_it_is() {
         .unwrap();
     let before = snapshot(&machine).await;
     assert_refused(&machine, &before, &install(&machine, &[]).await, 3, &["10250", "squatter.service"]).await;
-    machine.script("systemctl stop squatter; systemctl reset-failed; until ! ss -ltn | grep -q :10250; do sleep 0.1; done").await.unwrap();
+    machine
+        .script("systemctl stop squatter; systemctl reset-failed; until ! ss -ltn | grep -q :10250; do sleep 0.1; done")
+        .await
+        .unwrap();
     // A runtime that does not run.
     machine.script("systemctl stop containerd").await.unwrap();
     let before = snapshot(&machine).await;
-    assert_refused(&machine, &before, &install(&machine, &[]).await, 3, &["containerd.sock", "systemctl start containerd"]).await;
+    assert_refused(&machine, &before, &install(&machine, &[]).await, 3, &["containerd.sock", "systemctl start containerd"])
+        .await;
     machine.script("systemctl start containerd").await.unwrap();
     // A read-only /opt.
     machine.script("mount --bind /opt /opt && mount -o remount,bind,ro /opt").await.unwrap();
