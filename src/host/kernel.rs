@@ -43,13 +43,17 @@ impl Kernel {
 
 /// The value of a kernel setting, named as sysctl does; `None` where the kernel has none of that name.
 pub fn setting(name: &str) -> Result<Option<String>, FileError> {
-    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
-    Ok(if_present(files::read_text(&path))?.map(|text| text.trim().to_owned()))
+    Ok(if_present(files::read_text(&setting_path(name)))?.map(|text| text.trim().to_owned()))
 }
 
-/// Whether /proc/sys can be written at all: in most containers it cannot.
-pub fn settings_are_writable() -> io::Result<bool> {
-    Ok(!statvfs("/proc/sys")?.flags().contains(FsFlags::ST_RDONLY))
+/// Whether a kernel setting can be written. In most containers /proc/sys is mounted read-only, and in some of those
+/// /proc/sys/net is not.
+pub fn setting_is_writable(name: &str) -> io::Result<bool> {
+    Ok(!statvfs(&setting_path(name))?.flags().contains(FsFlags::ST_RDONLY))
+}
+
+fn setting_path(name: &str) -> PathBuf {
+    Path::new("/proc/sys").join(name.replace('.', "/"))
 }
 
 /// What is known of a module.

@@ -53,7 +53,6 @@ pub async fn local_preflight(context: &Context) -> Result<Report, Failure> {
 
 /// Refuses to go on unless the host is fit.
 pub(super) async fn preflight(context: &Context, prepared: &Prepared) -> Result<Cleared, Failure> {
-    context.events.emit(Event::Stage { name: "preflight" });
     let subject = Subject::new(context.settings.clone(), prepared.identity.clone());
     let report = preflight::run(Arc::new(subject), &context.events).await;
     let cleared = report.gate()?;

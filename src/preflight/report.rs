@@ -135,11 +135,12 @@ impl Cleared {
 }
 
 /// Preflight refused.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("preflight refused: {}", blocking(report))]
+#[derive(Debug, Clone)]
 pub struct Refused {
     report: Report,
 }
+
+impl std::error::Error for Refused {}
 
 impl Refused {
     /// Everything that was found.
@@ -147,19 +148,4 @@ impl Refused {
     pub const fn report(&self) -> &Report {
         &self.report
     }
-}
-
-fn blocking(report: &Report) -> String {
-    let of = |outcome: Outcome| -> Vec<_> {
-        report.findings.iter().filter(|finding| finding.blocks() && finding.outcome == outcome).map(|f| f.id).collect()
-    };
-    let (failed, unknown) = (of(Outcome::Failure), of(Outcome::Unknown));
-    let mut parts = Vec::new();
-    if !failed.is_empty() {
-        parts.push(format!("failed: {}", failed.join(", ")));
-    }
-    if !unknown.is_empty() {
-        parts.push(format!("could not find out: {}", unknown.join(", ")));
-    }
-    parts.join("; ")
 }

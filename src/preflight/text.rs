@@ -2,16 +2,27 @@
 
 use std::fmt;
 
-use super::report::{Finding, Outcome, Report};
+use super::report::{Finding, Outcome, Refused, Report};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.findings.iter().map(|finding| finding.id.len()).max().unwrap_or(0);
-        for finding in &self.findings {
-            write_finding(f, finding, width)?;
-        }
+        write_findings(f, self.findings.iter())?;
         f.write_str(&self.summary())
     }
+}
+
+/// The findings that block, and nothing else: the end of an install should not bury them.
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "preflight refused; nothing was changed")?;
+        write_findings(f, self.report().findings.iter().filter(|finding| finding.blocks()))?;
+        f.write_str(&self.report().summary())
+    }
+}
+
+fn write_findings<'a>(f: &mut fmt::Formatter<'_>, findings: impl Iterator<Item = &'a Finding> + Clone) -> fmt::Result {
+    let width = findings.clone().map(|finding| finding.id.len()).max().unwrap_or(0);
+    findings.into_iter().try_for_each(|finding| write_finding(f, finding, width))
 }
 
 fn write_finding(f: &mut fmt::Formatter<'_>, finding: &Finding, width: usize) -> fmt::Result {

@@ -100,6 +100,11 @@ fn shown(settings: &[(&str, Option<String>)]) -> String {
     settings.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
+fn all_writable(settings: &[(&str, Option<String>)]) -> Result<bool, Unclear> {
+    let writable = settings.iter().map(|(name, _)| kernel::setting_is_writable(name)).collect::<Result<Vec<_>, _>>()?;
+    Ok(writable.into_iter().all(|writable| writable))
+}
+
 fn forwarding(subject: &Subject) -> Looked {
     let ipv6 = subject.settings.flannel.as_ref().is_some_and(|flannel| flannel.ipv6_network.is_some());
     let mut wanted = vec![("net.ipv4.ip_forward", "1")];
@@ -111,7 +116,7 @@ fn forwarding(subject: &Subject) -> Looked {
         Judgement::pass("it does")
     } else if found.iter().any(|(_, value)| value.is_none()) {
         Judgement::failure(shown(&found)).remedy("boot a kernel with IPv4, and with IPv6 where flannel.ipv6_network is set")
-    } else if kernel::settings_are_writable()? {
+    } else if all_writable(&found)? {
         Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found)))
     } else {
         Judgement::failure(format!("{}, and /proc/sys is read-only", shown(&found)))
@@ -137,7 +142,7 @@ fn bridge_netfilter(subject: &Subject) -> Looked {
                 .remedy("modprobe br_netfilter"),
         });
     }
-    Ok(if kernel::settings_are_writable()? {
+    Ok(if all_writable(&found)? {
         Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found)))
     } else {
         Judgement::failure(format!("{}, and /proc/sys is read-only", shown(&found)))
