@@ -103,3 +103,19 @@ pub enum ConfigCommand {
     /// Prints the JSON schema of the configuration
     Schema,
 }
+
+impl Command {
+    /// The command's name, as the journal has it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Preflight { .. } => "preflight",
+            Self::Plan { .. } => "plan",
+            Self::Install { .. } => "install",
+            Self::Status { .. } => "status",
+            Self::Rehearse { .. } => "rehearse",
+            Self::Config(_) => "config",
+            Self::StandIn { .. } => "stand-in",
+        }
+    }
+}

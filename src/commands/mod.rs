@@ -14,7 +14,7 @@ use crate::{
     cli::{Cli, Command, Global, OutputFormat},
     config::{self, Fragment, Settings},
     host::{fragments, signals},
-    output::{self, Events, Format, Verbosity},
+    output::{self, Event, Events, Format, Outcome, Verbosity},
     pipeline::{Context, Failure},
 };
 
@@ -53,9 +53,16 @@ pub fn run(cli: Cli) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return fail(format, &Failure::Bug(format!("starting the runtime: {error}"))),
     };
+    let name = cli.command.name();
+    events.emit(Event::Started { command: name.to_owned(), version: env!("CARGO_PKG_VERSION") });
     let result = runtime.block_on(command(cli, events.clone()));
     // A check that hangs in the kernel must not keep the process.
     runtime.shutdown_background();
+    let (outcome, text) = match &result {
+        Ok(_) => (Outcome::Success, format!("{name} succeeded")),
+        Err(failure) => (failure.outcome(), failure.to_string()),
+    };
+    events.emit(Event::Finished { command: name.to_owned(), outcome, text });
     events.finish();
     match result {
         Ok(done) => {
@@ -65,6 +72,7 @@ pub fn run(cli: Cli) -> u8 {
             }
             done.exit_code
         }
+        Err(failure) if events.shows_the_end() => failure.outcome().exit_code(),
         Err(failure) => fail(format, &failure),
     }
 }

@@ -149,7 +149,7 @@ mod tests {
         sink.emit(Event::Finished { command: "install".to_owned(), outcome, text: "failed".to_owned() });
         let state = sink.state.lock().unwrap();
         assert!(state.downloads.is_empty() && state.stage.is_none());
-        assert!(shared.text().ends_with("failed\n"));
+        assert_eq!(shared.text(), "== health\n");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub enum Event {
         command: String,
         /// How.
         outcome: Outcome,
-        /// The last words: what is now the case, or what went wrong and what to do.
+        /// What went wrong and what to do, or that it succeeded.
         text: String,
     },
     /// A stage of the pipeline began: `preflight`, `fetch` ...
@@ -86,6 +86,11 @@ pub trait Sink: Send + Sync {
 
     /// Takes anything that is drawn off the screen, before text is printed past the sink. May be called more than once.
     fn finish(&self) {}
+
+    /// Whether [`Event::Finished`] has said why a run failed, so that saying it again would only repeat it.
+    fn shows_the_end(&self) -> bool {
+        false
+    }
 }
 
 /// A shared sink.

@@ -3,7 +3,7 @@
 use tracing::{Dispatch, dispatcher};
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::{Event, Outcome, Sink, Verbosity, line::line};
+use super::{Event, Outcome, Sink, Verbosity, escape::one_entry, line::line};
 
 /// `MESSAGE_ID` of the start of a run: `journalctl MESSAGE_ID=…`.
 pub const STARTED: &str = "6bd0a4cd1a0b4be1a7b7ee33d8c7e8f5";
@@ -66,13 +66,18 @@ impl Sink for Journal {
     fn emit(&self, event: Event) {
         let line = match &event {
             Event::FetchProgress { .. } => None,
-            // The start is worth an entry whatever the verbosity: it is what people search for.
+            // Start and end are worth an entry whatever the verbosity: they are what people search for.
             Event::Started { command, version } => Some(format!("hostlet {version}: {command}")),
+            Event::Finished { text, .. } => Some(one_entry(text)),
             _ => line(&event, self.verbosity),
         };
         if let Some(line) = line {
             dispatcher::with_default(&self.dispatch, || send(&event, &line));
         }
+    }
+
+    fn shows_the_end(&self) -> bool {
+        true
     }
 }
 

@@ -1,5 +1,5 @@
-//! JSON lines: one object for each event, with `time` and `event`. The result of the run follows them as the last line;
-//! its `event` is `result`.
+//! JSON lines: one object for each event, with `time` and `event`. The result of the command follows them as the
+//! last line, and has no `event`.
 
 use std::{
     io::Write,

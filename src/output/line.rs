@@ -17,7 +17,8 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
     let text = match event {
         Event::Warning { text } => format!("warning: {text}"),
         Event::Undone { description } => format!("undone: {description}"),
-        Event::Finished { text, .. } => text.clone(),
+        // The end has a text of its own, which is printed as a result or an error.
+        Event::Finished { .. } => return None,
         _ if quiet => return None,
         Event::Started { command, version } => return verbose.then(|| format!("hostlet {version}: {command}")),
         Event::Stage { name } => format!("== {name}"),
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quiet_shows_warnings_and_the_end_and_nothing_else() {
+    fn quiet_shows_warnings_and_what_was_undone() {
         let shown = |event: Event| line(&event, Verbosity::Quiet);
         assert_eq!(shown(Event::Stage { name: "fetch" }), None);
         assert_eq!(shown(Event::Warning { text: "swap is on".to_owned() }).unwrap(), "warning: swap is on");

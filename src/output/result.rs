@@ -152,8 +152,11 @@ impl RunError {
     /// From an error and its chain of sources.
     #[must_use]
     pub fn from_chain(error: &(dyn std::error::Error + 'static), remedy: Option<String>) -> Self {
-        let causes = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect();
-        Self { message: error.to_string(), causes, remedy }
+        let message = error.to_string();
+        let chain = std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string);
+        // Many errors name their cause in their own message.
+        let causes = chain.filter(|cause| !message.contains(cause)).collect();
+        Self { message, causes, remedy }
     }
 }
 
@@ -213,11 +216,19 @@ mod tests {
         assert_eq!(all.map(Outcome::exit_code), [0, 1, 2, 3, 4, 5, 6, 7, 70, 130]);
     }
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("the kubelet did not become healthy")]
+    struct Unhealthy {
+        source: files::FileError,
+    }
+
     #[test]
-    fn an_errors_causes_are_listed_outermost_first() {
-        let error = files::read(Path::new("/nonexistent/x")).unwrap_err();
-        let run_error = RunError::from_chain(&error, Some("create it".to_owned()));
-        assert!(run_error.message.starts_with("reading /nonexistent/x"));
-        assert_eq!(run_error.causes, ["No such file or directory (os error 2)"]);
+    fn an_errors_causes_are_listed_outermost_first_and_none_that_the_message_has() {
+        let source = files::read(Path::new("/nonexistent/x")).unwrap_err();
+        let text = source.to_string();
+        let run_error = RunError::from_chain(&Unhealthy { source }, Some("create it".to_owned()));
+        assert_eq!(run_error.causes, [text.as_str(), "No such file or directory (os error 2)"]);
+        let run_error = RunError::from_chain(&files::read(Path::new("/nonexistent/x")).unwrap_err(), None);
+        assert_eq!((run_error.message, run_error.causes), (text, Vec::new()));
     }
 }
