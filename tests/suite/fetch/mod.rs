@@ -1,6 +1,5 @@
 //! Fetching from a real TLS server that misbehaves on demand, into a real directory.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the host themselves")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test that cannot go on ends")]
 
 mod bench;
 mod cached;
