@@ -47,9 +47,11 @@ pub fn setting(name: &str) -> Result<Option<String>, FileError> {
     Ok(if_present(files::read_text(&path))?.map(|text| text.trim().to_owned()))
 }
 
-/// Whether /proc/sys can be written at all: in most containers it cannot.
-pub fn settings_are_writable() -> io::Result<bool> {
-    Ok(!statvfs("/proc/sys")?.flags().contains(FsFlags::ST_RDONLY))
+/// Whether a setting lies on a mount that can be written: in containers /proc/sys often cannot, or only its part for the
+/// network.
+pub fn is_writable(name: &str) -> io::Result<bool> {
+    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+    Ok(!statvfs(&path)?.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// What is known of a module.

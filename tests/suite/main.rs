@@ -12,4 +12,5 @@ mod ns_preflight;
 mod ns_preflight_cri;
 mod ns_preflight_world;
 mod sys_machine;
+mod sys_preflight;
 mod sys_standin;
