@@ -43,17 +43,15 @@ impl Kernel {
 
 /// The value of a kernel setting, named as sysctl does; `None` where the kernel has none of that name.
 pub fn setting(name: &str) -> Result<Option<String>, FileError> {
-    Ok(if_present(files::read_text(&setting_path(name)))?.map(|text| text.trim().to_owned()))
+    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+    Ok(if_present(files::read_text(&path))?.map(|text| text.trim().to_owned()))
 }
 
-/// Whether a kernel setting can be written. In most containers /proc/sys is mounted read-only, and in some of those
-/// /proc/sys/net is not.
-pub fn setting_is_writable(name: &str) -> io::Result<bool> {
-    Ok(!statvfs(&setting_path(name))?.flags().contains(FsFlags::ST_RDONLY))
-}
-
-fn setting_path(name: &str) -> PathBuf {
-    Path::new("/proc/sys").join(name.replace('.', "/"))
+/// Whether a setting lies on a mount that can be written: in containers /proc/sys often cannot, or only its part for the
+/// network.
+pub fn is_writable(name: &str) -> io::Result<bool> {
+    let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+    Ok(!statvfs(&path)?.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// What is known of a module.

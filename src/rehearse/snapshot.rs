@@ -31,10 +31,11 @@ impl Snapshot {
         self.entries.get(name).map(String::as_str)
     }
 
-    /// The same without what has a name that starts so: `without(&["file /run/hostlet"])`.
+    /// The same without what has a name that starts so, whatever its kind: `without(&["/run/hostlet"])`.
     #[must_use]
     pub fn without(mut self, prefixes: &[&str]) -> Self {
-        self.entries.retain(|name, _| !prefixes.iter().any(|prefix| name.starts_with(prefix)));
+        let bare = |name: &str| name.split_once(' ').map_or(name, |(_, bare)| bare).to_owned();
+        self.entries.retain(|name, _| !prefixes.iter().any(|prefix| bare(name).starts_with(prefix)));
         self
     }
 

@@ -283,7 +283,7 @@ async fn sys_a_second_run_at_the_same_time_is_told_who_holds_the_lock() {
     let machine = scene().await;
     let script = format!(
         "{HOSTLET} install & pid=$!; until [ -s /run/hostlet/lock ]; do sleep 0.02; done
-        {HOSTLET} install 2>/tmp/second; echo $? >/tmp/code; cat /tmp/second /tmp/code; grep -c \"pid $pid\" /tmp/second; wait $pid"
+        code=0; {HOSTLET} install 2>/tmp/second || code=$?; cat /tmp/second; echo $code; grep -c \"pid $pid\" /tmp/second; wait $pid"
     );
     let said = machine.script(&script).await.unwrap();
     assert!(said.contains("\n7\n1\n"), "{said}");
@@ -295,7 +295,7 @@ async fn sys_an_interrupted_install_undoes_what_it_did() {
     let before = snapshot(&machine).await;
     let script = format!(
         "{HOSTLET} install & pid=$!; until systemctl is-active --quiet kubelet.service; do sleep 0.05; done
-        kill -TERM $pid; wait $pid; echo \"code $?\""
+        kill -TERM $pid; code=0; wait $pid || code=$?; echo \"code $code\""
     );
     let said = machine.script(&script).await.unwrap();
     assert!(said.contains("code 5"), "{said}");

@@ -92,17 +92,22 @@ fn differing<'a>(wanted: &[(&'a str, &str)]) -> Result<Vec<(&'a str, Option<Stri
     Ok(differing)
 }
 
+/// Whether install can set all of them.
+fn are_writable(settings: &[(&str, Option<String>)]) -> Result<bool, Unclear> {
+    for (name, _) in settings {
+        if !kernel::is_writable(name)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn shown(settings: &[(&str, Option<String>)]) -> String {
     let one = |(name, value): &(&str, Option<String>)| match value {
         Some(value) => format!("{name} = {value}"),
         None => format!("{name} does not exist"),
     };
     settings.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-fn all_writable(settings: &[(&str, Option<String>)]) -> Result<bool, Unclear> {
-    let writable = settings.iter().map(|(name, _)| kernel::setting_is_writable(name)).collect::<Result<Vec<_>, _>>()?;
-    Ok(writable.into_iter().all(|writable| writable))
 }
 
 fn forwarding(subject: &Subject) -> Looked {
@@ -116,7 +121,7 @@ fn forwarding(subject: &Subject) -> Looked {
         Judgement::pass("it does")
     } else if found.iter().any(|(_, value)| value.is_none()) {
         Judgement::failure(shown(&found)).remedy("boot a kernel with IPv4, and with IPv6 where flannel.ipv6_network is set")
-    } else if all_writable(&found)? {
+    } else if are_writable(&found)? {
         Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found)))
     } else {
         Judgement::failure(format!("{}, and /proc/sys is read-only", shown(&found)))
@@ -142,7 +147,7 @@ fn bridge_netfilter(subject: &Subject) -> Looked {
                 .remedy("modprobe br_netfilter"),
         });
     }
-    Ok(if all_writable(&found)? {
+    Ok(if are_writable(&found)? {
         Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found)))
     } else {
         Judgement::failure(format!("{}, and /proc/sys is read-only", shown(&found)))
