@@ -1,11 +1,13 @@
 //! What hostlet itself needs of the host: privileges, and systemd.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use crate::{
     host::{
         capabilities::{Capability, Privileges},
-        init,
+        look,
+        processes::Process,
+        systemd::{Systemd, SystemdError},
     },
     preflight::{
         Subject,
@@ -53,14 +55,20 @@ fn privileges(_: &Subject) -> Looked {
 
 fn manager(_: Arc<Subject>, _: Instant) -> Looking {
     Box::pin(async {
-        let first = init::first_process()?;
-        if !init::is_systemd()? {
+        let first = Process::look(1).map_or_else(|| "unknown".to_owned(), |process| process.name);
+        // sd_booted(3)
+        if !look::exists(Path::new("/run/systemd/system")) {
             return Ok(Judgement::failure(format!("process 1 is {first}, and the host was not booted with systemd")));
         }
-        match init::ask().await {
-            Ok(answer) => Ok(Judgement::pass(format!("systemd {}, over {}", answer.version, answer.over))),
-            Err(silent) => Ok(Judgement::failure(format!("systemd runs and does not answer: {silent}"))
-                .remedy("systemctl start dbus.socket dbus.service")),
-        }
+        let asked = async {
+            let systemd = Systemd::connect().await?;
+            Ok::<_, SystemdError>((systemd.version().await?, systemd.is_private()))
+        };
+        Ok(match asked.await {
+            Ok((version, false)) => Judgement::pass(format!("systemd {version}, over the system bus")),
+            Ok((version, true)) => Judgement::pass(format!("systemd {version}, over its own socket: the system bus is down")),
+            Err(error) => Judgement::failure(format!("systemd runs and does not answer: {error}"))
+                .remedy("systemctl start dbus.socket dbus.service"),
+        })
     })
 }

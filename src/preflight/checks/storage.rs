@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::{
-    host::{disk::FileSystem, mount_view},
+    host::{
+        disk::FileSystem,
+        mounts::{self, MountTable},
+    },
     preflight::{
         Subject,
         check::{Check, ERROR, Judgement, Look, Looked, USUAL, Unclear},
@@ -203,8 +206,10 @@ fn mounted_how(subject: &Subject) -> Looked {
         if flags.is_empty() {
             continue;
         }
-        let mount = mount_view::covering(std::process::id(), &existing)?;
-        let (point, source) = mount.map_or((existing, String::new()), |mount| (mount.mount_point, mount.source));
+        let table = MountTable::of(mounts::Process::Own)?;
+        let (point, source) = table.covering(&existing).map_or((existing, String::new()), |mount| {
+            (mount.mount_point.clone(), mount.source.to_string_lossy().into_owned())
+        });
         let names: Vec<_> = flags.iter().map(|(name, _)| *name).collect();
         let inverses: Vec<_> = flags.iter().map(|(_, inverse)| *inverse).collect();
         found.push(format!("{} is on {} ({source}), mounted {}", directory.display(), point.display(), names.join(",")));
