@@ -30,8 +30,6 @@ pub struct Places {
     pub cni_executables: PathBuf,
     /// Where the runtime looks for CNI configuration.
     pub cni_configuration: PathBuf,
-    /// The container runtime's own root, where images are kept.
-    pub runtime_root: PathBuf,
 }
 
 impl Default for Places {
@@ -41,7 +39,6 @@ impl Default for Places {
             cache: "/var/cache/hostlet".into(),
             cni_executables: "/opt/cni/bin".into(),
             cni_configuration: "/etc/cni/net.d".into(),
-            runtime_root: "/var/lib/containerd".into(),
         }
     }
 }

@@ -15,5 +15,6 @@ mod ns_preflight_cri;
 mod ns_preflight_world;
 mod sys_install;
 mod sys_machine;
+mod sys_preflight;
 mod sys_rehearse;
 mod sys_standin;

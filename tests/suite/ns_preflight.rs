@@ -34,7 +34,7 @@ fn ns_another_init_and_a_systemd_that_does_not_answer_are_told_apart() {
     on_a_fresh_host(|| {
         fails(subject(), "init", "and the host was not booted with systemd");
         sh("mkdir -p /run/systemd/system");
-        fails(subject(), "init", "systemd runs and does not answer: the system bus: ");
+        fails(subject(), "init", "systemd runs and does not answer: reaching systemd: the system bus: ");
     });
 }
 

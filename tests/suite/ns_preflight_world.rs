@@ -171,7 +171,6 @@ pub(crate) fn subject() -> Subject {
         cache: host.join("cache"),
         cni_executables: host.join("cni/bin"),
         cni_configuration: host.join("cni/net.d"),
-        runtime_root: host.join("runtime"),
     };
     Subject { settings, identity, places, wait: Duration::ZERO }
 }
