@@ -7,5 +7,9 @@
 )]
 
 mod machine;
+mod namespaces;
+mod ns_mounts;
+mod ns_propagation;
 mod sys_machine;
 mod sys_standin;
+mod sys_systemd;
