@@ -160,7 +160,7 @@ impl Watch {
             (Cause::Healthz { .. } | Cause::NotPropagated(_), _) | (_, None) => &self.state,
             (_, Some(crash)) => crash,
         };
-        let journal = journal::last_lines(&gate.unit, failed.invocation_id.as_deref(), JOURNAL_LINES).await;
+        let journal = journal::last_lines(failed, JOURNAL_LINES).await;
         Unhealthy {
             unit: gate.unit.clone(),
             cause,

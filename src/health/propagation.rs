@@ -2,7 +2,7 @@
 
 use crate::{
     host::{
-        propagation::{NotPropagated, Observer, Proof, prove, prove_from},
+        propagation::{NotPropagated, Observer, Proof, prove_both_ways},
         systemd::Systemd,
     },
     model::UnitName,
@@ -10,7 +10,7 @@ use crate::{
 
 use super::{HealthError, PropagationGate};
 
-/// Both ways: the kubelet's secrets must come out, and the host's mounts (a storage driver's) must come in.
+/// With those as observers that are the main processes of the receiving units now.
 pub(super) async fn prove_with(
     systemd: &Systemd,
     unit: &UnitName,
@@ -25,12 +25,7 @@ pub(super) async fn prove_with(
         receivers.push(Observer { name: receiver.to_string(), pid });
     }
     let root = gate.root.clone();
-    let proof = tokio::task::spawn_blocking(move || match prove_from(&root, &mounter, &receivers)? {
-        Ok(proof) => Ok(prove(&root, &[mounter])?.map(|_| proof)),
-        Err(finding) => Ok(Err(finding)),
-    })
-    .await?
-    .map_err(HealthError::Propagation)?;
+    let proof = tokio::task::spawn_blocking(move || prove_both_ways(&root, &mounter, &receivers)).await??;
     match proof {
         Ok(proof) => Ok(Ok(proof)),
         Err(finding) => Ok(Err(finding.suspecting(suspects(systemd, unit, gate).await?))),

@@ -7,7 +7,7 @@ use std::{process::Stdio, time::Duration};
 
 use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 
-use crate::model::UnitName;
+use super::systemd::UnitState;
 
 /// How much is wanted.
 const BYTES: u64 = 64 * 1024;
@@ -23,22 +23,36 @@ pub fn quoted(lines: &[String]) -> String {
     format!("\nthe last lines of its journal:\n    {}", lines.join("\n    "))
 }
 
-/// The last lines of a unit's run, oldest first: what it wrote, and what systemd said about it. Without an invocation, or
-/// where the journal has none of it (a process that dies at once may not be attributed), the unit's last lines at all.
-pub async fn last_lines(unit: &UnitName, invocation: Option<&str>, count: usize) -> Vec<String> {
+/// The last lines of a unit's run, oldest first: what it wrote, and what systemd said about it. The state tells which run:
+/// its invocation, and when it began.
+pub async fn last_lines(state: &UnitState, count: usize) -> Vec<String> {
+    let unit = &state.name;
     // What a process wrote just before it died may not be there yet. Only root may ask for this; others get what there is.
     let _ = run(&["--sync"]).await;
     let count = format!("--lines={count}");
-    if let Some(invocation) = invocation {
-        let own = format!("_SYSTEMD_INVOCATION_ID={invocation}");
-        let about = format!("INVOCATION_ID={invocation}");
-        match run(&["--output=cat", &count, &own, "+", &about]).await {
-            Ok(lines) if !lines.is_empty() => return lines,
-            Ok(_) | Err(_) => {}
+    let Some(invocation) = &state.invocation_id else {
+        return shown(run(&["--output=cat", "--boot", &count, &format!("--unit={unit}")]).await);
+    };
+    let by_run = format!("_SYSTEMD_INVOCATION_ID={invocation}");
+    let about = format!("INVOCATION_ID={invocation}");
+    match run(&["--output=cat", &count, &by_run]).await {
+        Ok(lines) if !lines.is_empty() => shown(run(&["--output=cat", &count, &by_run, "+", &about]).await),
+        // What a process wrote that died at once is attributed to its unit, but no more to its run.
+        _ => {
+            let since = format!("--since=@{}", seconds(state.exec_main_start.unwrap_or_default()));
+            let by_unit = format!("_SYSTEMD_UNIT={unit}");
+            shown(run(&["--output=cat", &count, &since, &by_unit, "+", &about]).await)
         }
     }
-    let unit = format!("--unit={unit}");
-    run(&["--output=cat", "--boot", &count, &unit]).await.unwrap_or_else(|reason| vec![format!("(journal not read: {reason})")])
+}
+
+fn shown(lines: Result<Vec<String>, String>) -> Vec<String> {
+    lines.unwrap_or_else(|reason| vec![format!("(journal not read: {reason})")])
+}
+
+/// Microseconds as journalctl takes them.
+fn seconds(microseconds: u64) -> String {
+    format!("{}.{:06}", microseconds / 1_000_000, microseconds % 1_000_000)
 }
 
 async fn run(arguments: &[&str]) -> Result<Vec<String>, String> {

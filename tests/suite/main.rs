@@ -9,13 +9,17 @@
 
 mod fetch;
 mod machine;
+mod namespaces;
+mod ns_mounts;
 mod ns_ports;
 mod ns_preflight;
 mod ns_preflight_cri;
 mod ns_preflight_world;
+mod ns_propagation;
 mod ns_tree;
 mod sys_install;
 mod sys_machine;
 mod sys_preflight;
 mod sys_rehearse;
 mod sys_standin;
+mod sys_systemd;

@@ -9,11 +9,7 @@ use crate::machine::{HOSTLET, boot_with_hostlet};
 async fn preflight(machine: &Machine) -> Value {
     let output = machine.run(&[HOSTLET, "--output", "json", "preflight"]).await.unwrap();
     let report = output.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-<<<<<<< HEAD
-    report.filter(|value| value.get("findings").is_some()).last().unwrap_or_else(|| panic!("{output}"))
-=======
     report.filter(|value| value.get("findings").is_some()).next_back().unwrap_or_else(|| panic!("{output}"))
->>>>>>> preflight
 }
 
 /// Asserts how a check ended there, and what it said.

@@ -269,7 +269,7 @@ mod tests {
 31 30 8:2 /lib/kubelet /var/lib/kubelet rw - ext4 /dev/sda2 rw
 32 31 0:40 / /var/lib/kubelet/pods/a rw shared:9 - tmpfs tmpfs rw
 33 31 8:2 /lib/kubelet /var/lib/kubelet rw,noexec shared:7 master:2 - ext4 /dev/sda2 rw
-34 21 0:41 / /var/library rw - tmpfs none ro
+34 30 0:41 / /var/library rw - tmpfs none ro
 ";
 
     #[test]

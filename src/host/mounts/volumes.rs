@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{MountError, MountTable, MountTableError, Process, detach, unmount};
+use super::{Mount, MountError, MountTable, MountTableError, Process, detach, unmount};
 
 /// Unmounting failed, or could not be tried.
 #[derive(Debug, thiserror::Error)]
@@ -17,15 +17,26 @@ pub enum VolumesError {
 
 /// Unmounts the tmpfs of pods' secrets, projected volumes and the like under the kubelet's root directory, the last mounted
 /// first. They hold copies of what the API server has; any other mount may hold the only copy of something, and stays.
+///
+/// The table is read again after each: where the root directory is bound on itself, one volume is several mounts, and
+/// they go together. What lies hidden below another mount stays: by its path one would unmount what hides it.
 pub fn unmount_pod_volumes(root: &Path) -> Result<(), VolumesError> {
-    let table = MountTable::of(Process::Own)?;
     let pods = root.join("pods");
-    for mount in table.below(root).into_iter().rev() {
-        let in_memory = mount.fs_type == "tmpfs" && mount.mount_point.starts_with(&pods);
-        if in_memory && mount.mount_point.to_string_lossy().contains("/volumes/kubernetes.io~") {
-            // A container that still has a file of it open keeps it busy: then it goes with the last user.
-            unmount(&mount.mount_point).or_else(|_| detach(&mount.mount_point))?;
-        }
+    loop {
+        let table = MountTable::of(Process::Own)?;
+        let volume = table.below(&pods).into_iter().rev().find(|mount| is_volume(mount) && is_on_top(&table, mount));
+        let Some(volume) = volume else { return Ok(()) };
+        // A container that still has a file of it open keeps it busy: then it goes with the last user.
+        unmount(&volume.mount_point).or_else(|_| detach(&volume.mount_point))?;
     }
-    Ok(())
+}
+
+/// A whole tmpfs, not a directory of one that was bound there: that would be somebody else's.
+fn is_volume(mount: &Mount) -> bool {
+    let is_whole = mount.fs_type == "tmpfs" && mount.root == Path::new("/");
+    is_whole && mount.mount_point.to_string_lossy().contains("/volumes/kubernetes.io~")
+}
+
+fn is_on_top(table: &MountTable, mount: &Mount) -> bool {
+    table.covering(&mount.mount_point).is_some_and(|top| top.id == mount.id)
 }

@@ -119,6 +119,19 @@ pub fn prove_from(
     prove_with(root, Some(mounter), observers)
 }
 
+/// Both ways, for a running kubelet: the secrets that it mounts must come out to the host and the observers, and what the
+/// host mounts (a storage driver's volumes) must come in. Blocking.
+pub fn prove_both_ways(
+    root: &Path,
+    kubelet: &Observer,
+    observers: &[Observer],
+) -> Result<Result<Proof, NotPropagated>, PropagationError> {
+    match prove_from(root, kubelet, observers)? {
+        Ok(proof) => Ok(prove(root, std::slice::from_ref(kubelet))?.map(|_| proof)),
+        Err(finding) => Ok(Err(finding)),
+    }
+}
+
 fn prove_with(
     root: &Path,
     mounter: Option<&Observer>,

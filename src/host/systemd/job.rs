@@ -113,9 +113,9 @@ pub(super) async fn run(
     {
         *reason = format!("{reason} ({load_error})");
     }
-    let journal = match &result {
-        JobResult::Refused(_) => Vec::new(),
-        _ => journal::last_lines(unit, state.as_ref().and_then(|state| state.invocation_id.as_deref()), JOURNAL_LINES).await,
+    let journal = match (&result, &state) {
+        (JobResult::Refused(_), _) | (_, None) => Vec::new(),
+        (_, Some(state)) => journal::last_lines(state, JOURNAL_LINES).await,
     };
     Ok(Err(JobFailed { unit: unit.clone(), doing: action.gerund(), result, state: state.map(Box::new), journal }))
 }

@@ -7,6 +7,7 @@
 mod bus;
 mod job;
 mod mount_unit;
+mod private;
 mod sandboxing;
 mod state;
 
@@ -112,7 +113,8 @@ impl Systemd {
     }
 
     async fn connect_privately() -> Result<Self, String> {
-        Self::dial(Builder::address(format!("unix:path={PRIVATE}").as_str()).p2p()).await
+        let relay = private::connect(Path::new(PRIVATE)).await.map_err(|error| error.to_string())?;
+        Self::dial(Builder::unix_stream(relay).p2p()).await
     }
 
     async fn dial(builder: Builder<'_>) -> Result<Self, String> {
@@ -155,12 +157,18 @@ impl Systemd {
         Ok(changes.into_iter().map(UnitFileChange::from).collect())
     }
 
-    /// Disables units, and tells what that did. Units that do not exist are disabled.
+    /// Disables units, and tells what that did. One without a unit file is disabled: remove files after this, not before,
+    /// or links to them stay.
     pub async fn disable(&self, units: &[UnitName]) -> Result<Vec<UnitFileChange>, SystemdError> {
-        let names = units.iter().map(UnitName::as_str).collect::<Vec<_>>();
-        let doing = SystemdError::doing(format!("disabling {}", names.join(", ")));
-        let changes = async { self.manager().await?.disable_unit_files(&names, false).await }.await.map_err(doing)?;
-        Ok(changes.into_iter().map(UnitFileChange::from).collect())
+        let mut all = Vec::new();
+        for unit in units {
+            match async { self.manager().await?.disable_unit_files(&[unit.as_str()], false).await }.await {
+                Ok(changes) => all.extend(changes.into_iter().map(UnitFileChange::from)),
+                Err(error) if bus::is_named(&error, "NoSuchUnit") => {}
+                Err(error) => return Err(SystemdError::doing(format!("disabling {unit}"))(error)),
+            }
+        }
+        Ok(all)
     }
 
     /// Starts a unit and waits until its job has ended. One that runs already is left alone, with its old configuration.
