@@ -1,10 +1,6 @@
 //! Removing trees where something is mounted in them.
 
-use std::{
-    fs,
-    path::Path,
-    thread,
-};
+use std::{fs, path::Path, thread};
 
 use hostlet::host::tree;
 use nix::{

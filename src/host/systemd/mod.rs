@@ -21,7 +21,7 @@ use crate::model::UnitName;
 use bus::{ManagerProxy, Properties, SERVICE};
 pub use job::{JobFailed, JobResult};
 pub use mount_unit::mount_unit_name;
-pub use sandboxing::{Effect, Sandboxing};
+pub use sandboxing::{Effect, Sandboxing, waiting};
 pub use state::{ActiveState, Exit, LoadState, UnitState};
 
 /// systemd, or an answer of it, could not be had.

@@ -9,6 +9,7 @@ mod ports;
 mod propagation;
 mod resources;
 mod runtime;
+mod sandboxing;
 mod storage;
 
 use super::check::Check;
@@ -20,6 +21,7 @@ const FAMILIES: &[&[Check]] = &[
     resources::CHECKS,
     storage::CHECKS,
     propagation::CHECKS,
+    sandboxing::CHECKS,
     kernel::CHECKS,
     network::CHECKS,
     ports::CHECKS,
