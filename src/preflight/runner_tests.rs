@@ -137,7 +137,10 @@ fn a_look_that_hangs_does_not_keep_the_runtime_from_ending() {
 #[tokio::test]
 async fn the_gate_opens_with_the_warnings_and_refuses_with_the_report() {
     let refused = run(ALL.iter(), Arc::new(subject())).await.gate().unwrap_err();
-    assert_eq!(refused.to_string(), "preflight refused: failed: fails; could not find out: hangs, panics, panics-later");
+    let text = refused.to_string();
+    assert!(["fails", "hangs", "panics", "panics-later"].iter().all(|id| text.contains(id)), "{text}");
+    // What does not block is in the report, and not in the refusal.
+    assert!(!text.contains("passes") && !text.contains("roof"), "{text}");
     assert_eq!(refused.report().findings.len(), ALL.len());
     let cleared = run(only("warns").chain(only("roof")), Arc::new(subject())).await.gate().unwrap();
     assert_eq!(cleared.warnings().map(|finding| finding.id).collect::<Vec<_>>(), ["warns", "roof"]);

@@ -1,5 +1,4 @@
 //! Ports: who holds them, named for real.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make the host that is looked at")]
 
 use std::{
     fs,

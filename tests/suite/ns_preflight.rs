@@ -1,5 +1,4 @@
 //! Every other check, made to fail for real where a namespace can make it, and to pass.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make the host that is looked at")]
 
 use std::{fs, path::Path, time::Duration};
 

@@ -1,6 +1,5 @@
 //! A host of a test's own: new mount, network and pid namespaces, in which the test is process 1, with its own /etc and
 //! /run, an address, a default route, and hostlet's directories below /mnt/host. Nothing of it outlives the test.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make the host that is looked at")]
 
 use std::{
     any::type_name_of_val,

@@ -8,8 +8,8 @@ use crate::machine::{HOSTLET, boot_with_hostlet};
 /// What the whole preflight says there.
 async fn preflight(machine: &Machine) -> Value {
     let output = machine.run(&[HOSTLET, "--output", "json", "preflight"]).await.unwrap();
-    let report = output.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    report.filter(|value| value.get("findings").is_some()).next_back().unwrap_or_else(|| panic!("{output}"))
+    let mut values = output.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    values.rfind(|value| value.get("findings").is_some()).unwrap_or_else(|| panic!("{output}"))
 }
 
 /// Asserts how a check ended there, and what it said.
