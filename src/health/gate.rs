@@ -18,8 +18,6 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const HEALTHZ: Duration = Duration::from_secs(2);
 /// So many restarts are a loop: nothing is gained by waiting on.
 const LOOP: u32 = 3;
-/// How many lines of the journal explain a failure.
-const JOURNAL_LINES: usize = 20;
 
 /// Waits until the unit is healthy, at most as long as the gate gives it.
 pub async fn wait(systemd: &Systemd, gate: &Gate) -> Result<Result<Healthy, Unhealthy>, HealthError> {
@@ -160,7 +158,7 @@ impl Watch {
             (Cause::Healthz { .. } | Cause::NotPropagated(_), _) | (_, None) => &self.state,
             (_, Some(crash)) => crash,
         };
-        let journal = journal::last_lines(failed, JOURNAL_LINES).await;
+        let journal = journal::last_lines(failed).await;
         Unhealthy {
             unit: gate.unit.clone(),
             cause,

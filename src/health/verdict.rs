@@ -108,7 +108,7 @@ impl fmt::Display for Unhealthy {
         }
         write!(f, "; {}", self.state)?;
         match &self.crash {
-            Some(crash) if self.state.is_running() => write!(f, "; when it last crashed: {crash}"),
+            Some(crash) if crash.exit.is_some() && self.state.exit.is_none() => write!(f, "; when it last crashed: {crash}"),
             _ => Ok(()),
         }
     }

@@ -9,7 +9,9 @@ use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 
 use super::systemd::UnitState;
 
-/// How much is wanted.
+/// How many lines explain a failure.
+const LINES: usize = 20;
+/// How much of them is wanted.
 const BYTES: u64 = 64 * 1024;
 /// How long journalctl may take.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -25,11 +27,11 @@ pub fn quoted(lines: &[String]) -> String {
 
 /// The last lines of a unit's run, oldest first: what it wrote, and what systemd said about it. The state tells which run:
 /// its invocation, and when it began.
-pub async fn last_lines(state: &UnitState, count: usize) -> Vec<String> {
+pub async fn last_lines(state: &UnitState) -> Vec<String> {
     let unit = &state.name;
     // What a process wrote just before it died may not be there yet. Only root may ask for this; others get what there is.
     let _ = run(&["--sync"]).await;
-    let count = format!("--lines={count}");
+    let count = format!("--lines={LINES}");
     let Some(invocation) = &state.invocation_id else {
         return shown(run(&["--output=cat", "--boot", &count, &format!("--unit={unit}")]).await);
     };

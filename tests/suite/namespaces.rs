@@ -27,9 +27,9 @@ pub(crate) fn alone(test: &str, body: impl FnOnce()) {
         .env(ALONE, test)
         .output()
         .expect("unshare (package util-linux) is needed");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "needs root, or failed:\n{text}");
-    assert!(text.contains("1 passed"), "{test} is not the name of a test:\n{text}");
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "needs root, or failed:\n{printed}");
+    assert!(printed.contains("1 passed"), "{test} is not the name of a test:\n{printed}");
 }
 
 /// How the mounts below the arena travel.

@@ -192,6 +192,7 @@ impl fmt::Display for NotPropagated {
 impl NotPropagated {
     fn names(&self) -> String {
         let one = |unreached: &Unreached| match unreached.pid {
+            Some(pid) if unreached.in_the_hosts_namespace && pid != 1 => format!("{} (pid {pid})", unreached.name),
             Some(pid) if pid != 1 => format!("{} (pid {pid}, where it lies on {})", unreached.name, unreached.covering),
             _ => unreached.name.clone(),
         };

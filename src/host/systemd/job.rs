@@ -9,7 +9,7 @@ use zbus::{MatchRule, MessageStream, OwnedObjectPath, fdo::DBusProxy, message::T
 use crate::{host::journal, model::UnitName};
 
 use super::{
-    Systemd, SystemdError, UnitState,
+    LoadState, Systemd, SystemdError, UnitState,
     bus::{self, SERVICE},
     explain,
 };
@@ -74,15 +74,14 @@ pub struct JobFailed {
 impl fmt::Display for JobFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.doing, self.unit, self.result)?;
-        match &self.state {
-            Some(state) => write!(f, "; {state}"),
-            None => Ok(()),
+        match (&self.state, &self.result) {
+            (Some(state), JobResult::Refused(_)) if matches!(state.load_state, LoadState::Other(_)) => Ok(()),
+            (Some(state), _) => write!(f, "; {state}"),
+            (None, _) => Ok(()),
         }
     }
 }
 
-/// How many lines of the journal explain a failure.
-pub(crate) const JOURNAL_LINES: usize = 20;
 /// JobRemoved is sent for every job on the host: while a call is under way nobody takes them off the queue, and a full
 /// one would stop the connection.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -114,8 +113,12 @@ pub(super) async fn run(
         *reason = format!("{reason} ({load_error})");
     }
     let journal = match (&result, &state) {
+        // Of files that cannot be loaded the journal tells the line.
+        (JobResult::Refused(_), Some(state)) if matches!(state.load_state, LoadState::Other(_)) => {
+            journal::last_lines(state).await
+        }
         (JobResult::Refused(_), _) | (_, None) => Vec::new(),
-        (_, Some(state)) => journal::last_lines(state, JOURNAL_LINES).await,
+        (_, Some(state)) => journal::last_lines(state).await,
     };
     Ok(Err(JobFailed { unit: unit.clone(), doing: action.gerund(), result, state: state.map(Box::new), journal }))
 }
