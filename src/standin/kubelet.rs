@@ -10,11 +10,11 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, UnixStream},
+    net::TcpListener,
 };
 
 use super::{Behaviour, Release, flags::Flags, notify, say};
-use crate::host::{files, process::Invocation};
+use crate::host::{cri::RuntimeService, files, process::Invocation};
 
 /// Flags of 1.36 that take a value. Those gone since (`--pod-infra-container-image` and the like) stop the real one, too.
 const FLAGS: &str = "config config-dir kubeconfig bootstrap-kubeconfig cert-dir hostname-override node-ip node-labels root-dir \
@@ -171,8 +171,8 @@ async fn mount_secret(root: &Path) -> Result<(), String> {
 
 /// The real one asks for CRI v1's Version and ends when there is no answer.
 async fn check_runtime(socket: &Path) -> Result<(), String> {
-    let failed = |error| format!("failed to run Kubelet: validate service connection: dial {}: {error}", socket.display());
-    UnixStream::connect(socket).await.map(drop).map_err(failed)
+    let answer = async { RuntimeService::dial(socket).await?.version().await };
+    answer.await.map(drop).map_err(|error| format!("failed to run Kubelet: validate service connection: {error}"))
 }
 
 /// Answers every connection with the same bytes.
