@@ -140,7 +140,8 @@ const DIRECTORIES: [&str; 5] = [
 pub fn waiting(unit: &UnitName) -> files::Result<Vec<Sandboxing>> {
     let mut found = Vec::new();
     for directory in DIRECTORIES.map(|directory| Path::new(directory).join(format!("{unit}.d"))) {
-        for name in files::names(&directory)?.iter().filter(|name| name.ends_with(".conf")) {
+        let is_drop_in = |name: &&String| Path::new(name).extension().is_some_and(|kind| kind == "conf");
+        for name in files::names(&directory)?.iter().filter(is_drop_in) {
             let file = directory.join(name);
             let text = if_present(files::read(&file))?.unwrap_or_default();
             let set = assigned(&String::from_utf8_lossy(&text));
