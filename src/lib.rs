@@ -3,6 +3,8 @@
 //! The rooms, and what may import what, are in `README.md` under "Architecture". This library is the program's own: it
 //! has no stable interface.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at files from outside"))]
+
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -13,12 +13,12 @@ pub(super) fn run(global: &Global, command: ConfigCommand) -> Result<Done, Failu
     match command {
         ConfigCommand::Check => {
             settings(global)?;
-            Done::new("The configuration is good.\n", &json!({ "good": true }))
+            Done::new(&"The configuration is good.\n", &json!({ "good": true }))
         }
-        ConfigCommand::Example => Done::new(config::example(), &json!({ "example": config::example() })),
+        ConfigCommand::Example => Done::new(&config::example(), &json!({ "example": config::example() })),
         ConfigCommand::Schema => {
             let schema = config::schema();
-            Done::new(format!("{schema:#}\n"), &schema)
+            Done::new(&format!("{schema:#}\n"), &schema)
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) async fn run(global: &Global, events: Events, anew: bool) -> Result<D
         events.emit(Event::Warning { text: format!("the result of this run could not be written: {error}") });
     }
     let installed = outcome?;
-    Done::new(text(&installed), &result)
+    Done::new(&text(&installed), &result)
 }
 
 async fn attempt(global: &Global, events: Events, anew: bool) -> Result<Installed, Failure> {

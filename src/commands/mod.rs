@@ -26,7 +26,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    fn new(text: impl ToString, json: &impl serde::Serialize) -> Result<Self, Failure> {
+    fn new(text: &impl ToString, json: &impl serde::Serialize) -> Result<Self, Failure> {
         let json = serde_json::to_value(json).map_err(|error| Failure::Bug(error.to_string()))?;
         Ok(Self { text: text.to_string(), json, exit_code: 0 })
     }
@@ -82,7 +82,9 @@ fn fail(format: Format, failure: &Failure) -> u8 {
     let outcome = failure.outcome();
     if format == Format::Json {
         let findings = failure.findings();
-        output::print_json(&json!({ "outcome": outcome, "error": failure.to_string(), "findings": findings }));
+        output::print_json(
+            &json!({ "outcome": outcome, "exit-code": outcome.exit_code(), "error": failure.to_string(), "findings": findings }),
+        );
     }
     output::print_message(&format!("hostlet: {failure}"));
     outcome.exit_code()
@@ -115,6 +117,6 @@ fn settings(global: &Global) -> Result<Settings, Failure> {
 
 fn context(global: &Global, events: Events) -> Result<Context, Failure> {
     let stop = CancellationToken::new();
-    signals::cancel_on_stop(stop.clone());
+    signals::cancel_on_stop(&stop);
     Ok(Context::new(settings(global)?, events, stop))
 }

@@ -10,7 +10,7 @@ pub(super) async fn run(context: &Context) -> Result<Done, Failure> {
     let report = pipeline::local_preflight(context).await?;
     let (text, json) = (report.to_string(), report.clone());
     let code = if report.is_clear() { 0 } else { 3 };
-    Ok(Done::new(text, &json)?.exit_code(code))
+    Ok(Done::new(&text, &json)?.exit_code(code))
 }
 
 pub(super) fn list() -> Result<Done, Failure> {
@@ -18,5 +18,5 @@ pub(super) fn list() -> Result<Done, Failure> {
     let line = |check: &preflight::CheckDescription| {
         format!("{:<20} {:<8} {}\n{:30}{}\n", check.id, check.severity, check.tests, "", check.remedy)
     };
-    Done::new(checks.iter().map(line).collect::<String>(), &checks)
+    Done::new(&checks.iter().map(line).collect::<String>(), &checks)
 }

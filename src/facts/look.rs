@@ -56,9 +56,9 @@ fn files_of(footprint: &Footprint, current: Option<Manifest>, opt: &Path) -> Res
         observed.sysctls.insert(name.clone(), kernel::setting(name)?);
     }
     if let Some(manifest) = &current {
-        let (damage, intact) = generation::inspect(opt, manifest)?;
-        observed.damage = damage;
-        observed.intact = intact.into_iter().filter(|name| footprint.store.contains(name)).collect::<BTreeSet<_>>();
+        let inspection = generation::inspect(opt, manifest)?;
+        observed.damage = inspection.damage;
+        observed.intact = inspection.intact.into_iter().filter(|name| footprint.store.contains(name)).collect::<BTreeSet<_>>();
     }
     observed.current = current;
     Ok(observed)

@@ -30,24 +30,32 @@ pub fn highest(opt: &Path) -> Result<u64> {
     Ok(files::names(&opt.join("generations"))?.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0))
 }
 
-/// How the generation and its store entries differ from the manifest, and which of the entries are undamaged.
-pub fn inspect(opt: &Path, manifest: &Manifest) -> Result<(Vec<(PathBuf, String)>, Vec<String>)> {
+/// What became of a generation and its store entries.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// What differs from the manifest: path, and how.
+    pub damage: Vec<(PathBuf, String)>,
+    /// Entries of the store that are undamaged.
+    pub intact: Vec<String>,
+}
+
+/// Compares the generation and its store entries with the manifest.
+pub fn inspect(opt: &Path, manifest: &Manifest) -> Result<Inspection> {
     let directory = layout::generation(opt, manifest.number);
-    let mut damage = Vec::new();
+    let mut inspection = Inspection::default();
     for (path, expected) in &manifest.contents.entries {
         let path = directory.join(path);
-        damage.extend(expected.difference(&look::at(&path)?).map(|difference| (path, difference)));
+        inspection.damage.extend(expected.difference(&look::at(&path)?).map(|difference| (path, difference)));
     }
-    let mut intact = Vec::new();
     for record in &manifest.contents.artifacts {
         let name = Artifact::from(record).store_name();
         let found = entry_damage(opt, manifest, &name)?;
         if found.is_empty() {
-            intact.push(name);
+            inspection.intact.push(name);
         }
-        damage.extend(found);
+        inspection.damage.extend(found);
     }
-    Ok((damage, intact))
+    Ok(inspection)
 }
 
 fn entry_damage(opt: &Path, manifest: &Manifest, name: &str) -> Result<Vec<(PathBuf, String)>> {

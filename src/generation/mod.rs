@@ -8,6 +8,6 @@ pub mod manifest;
 mod stage;
 mod store;
 
-pub use inspect::{current, highest, inspect};
+pub use inspect::{Inspection, current, highest, inspect};
 pub use stage::{StageError, Staged, stage};
 pub use store::admit;

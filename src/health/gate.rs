@@ -16,8 +16,6 @@ use super::{Cause, Gate, HealthError, Healthy, Unhealthy, propagation};
 const INTERVAL: Duration = Duration::from_millis(200);
 /// How long healthz may take to answer.
 const HEALTHZ: Duration = Duration::from_secs(2);
-/// So many restarts are a loop: nothing is gained by waiting on.
-const LOOP: u32 = 3;
 
 /// Waits until the unit is healthy, at most as long as the gate gives it.
 pub async fn wait(systemd: &Systemd, gate: &Gate) -> Result<Result<Healthy, Unhealthy>, HealthError> {
@@ -47,7 +45,7 @@ enum Progress {
 }
 
 async fn look(systemd: &Systemd, gate: &Gate, watch: &mut Watch) -> Result<Progress, HealthError> {
-    if let Some(cause) = watch.hopeless() {
+    if let Some(cause) = watch.hopeless(gate.loop_after) {
         return Ok(Progress::Hopeless(cause));
     }
     let restless = if watch.restarts() > 0 { Cause::Unstable } else { Cause::NotRunning };
@@ -141,8 +139,8 @@ impl Watch {
     }
 
     /// Why there is no use in waiting on.
-    fn hopeless(&self) -> Option<Cause> {
-        if self.restarts() >= LOOP {
+    fn hopeless(&self, loop_after: Option<u32>) -> Option<Cause> {
+        if loop_after.is_some_and(|limit| self.restarts() >= limit) {
             return Some(Cause::CrashLoop { restarts: self.restarts() });
         }
         // Down at two looks in a row: between two runs a unit may pass through `failed`.

@@ -29,6 +29,9 @@ pub struct Gate {
     /// NRestarts from which restarts are counted: 0 for a unit that this run started or restarted (systemd begins anew
     /// then), `None` for what it is at the first look.
     pub since_restarts: Option<u32>,
+    /// So many restarts are a loop, in which nothing is gained by waiting on; `None` for a unit that is expected to exit until
+    /// something else has happened.
+    pub loop_after: Option<u32>,
     /// Its health endpoint.
     pub healthz: Option<Endpoint>,
     /// Whose mounts must arrive where; for the kubelet.

@@ -66,7 +66,7 @@ fn remove_entry(parent: &OwnedFd, name: &CStr, path: &Path, kept: &mut Vec<Kept>
         Err(other) => return keep(other.desc().to_owned()),
     };
     let before = kept.len();
-    remove_entries(directory, path, kept);
+    remove_entries(&directory, path, kept);
     if kept.len() > before {
         return;
     }
@@ -77,7 +77,7 @@ fn remove_entry(parent: &OwnedFd, name: &CStr, path: &Path, kept: &mut Vec<Kept>
     }
 }
 
-fn remove_entries(directory: OwnedFd, path: &Path, kept: &mut Vec<Kept>) {
+fn remove_entries(directory: &OwnedFd, path: &Path, kept: &mut Vec<Kept>) {
     let mut failed = |why: Errno| kept.push(Kept { path: path.to_owned(), why: why.desc().to_owned() });
     let same = match directory.try_clone() {
         Ok(same) => same,
@@ -91,7 +91,7 @@ fn remove_entries(directory: OwnedFd, path: &Path, kept: &mut Vec<Kept>) {
     let names: Vec<_> = listing.iter().flatten().map(|entry| (entry.file_name().to_owned(), entry.file_type())).collect();
     for (name, _kind) in names.iter().filter(|(name, _): &&(_, Option<Type>)| !matches!(name.to_bytes(), b"." | b"..")) {
         let below = path.join(std::ffi::OsStr::new(&*name.to_string_lossy()));
-        remove_entry(&directory, name, &below, kept);
+        remove_entry(directory, name, &below, kept);
     }
 }
 

@@ -56,6 +56,12 @@ impl UnitName {
         Self(name.to_owned())
     }
 
+    /// Whether it is a mount's.
+    #[must_use]
+    pub fn is_mount(&self) -> bool {
+        self.0.rsplit_once('.').is_some_and(|(_, kind)| kind == "mount")
+    }
+
     /// The name of the mount unit for a path, escaped as systemd.unit(5) says under "String Escaping".
     #[must_use]
     pub fn of_mount(path: &Path) -> Self {

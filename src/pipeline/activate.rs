@@ -19,7 +19,7 @@ use crate::{
     model::{Artifact, Digest, UnitName, layout},
     output::Event,
     plan::Step,
-    transaction::{Change, ChangeError, Transaction, Undo, journal::Header, started_unit},
+    transaction::{ChangeError, Transaction, Undo, journal::Header, started_unit},
 };
 
 /// What a run came to.
@@ -132,22 +132,24 @@ pub(super) async fn activate(context: &Context, transaction: &mut Transaction, p
             () = context.stop.cancelled(), if started_unit(&step.change).is_some() => return Err(Cause::Interrupted),
         };
         match applied {
-            Err(ChangeError::Job { failed }) if may_come_up_later(&context.settings, &step.change) => {
+            Err(ChangeError::Job { failed })
+                if started_unit(&step.change).is_some_and(|unit| may_exit_until_registered(&context.settings, unit)) =>
+            {
                 let text = format!("{failed}\nit waits for its Node, and is started again: the health gate decides");
                 context.events.emit(Event::Warning { text });
             }
             applied => applied?,
         }
-        started.extend(started_unit(&step.change).filter(|unit| unit.as_str().ends_with(".service")).cloned());
+        started.extend(started_unit(&step.change).filter(|unit| !unit.is_mount()).cloned());
     }
     Ok(Active(started))
 }
 
 /// With the API server as its datastore flanneld exits until the controller manager has given its Node a network, which
 /// happens after the kubelet has registered.
-fn may_come_up_later(settings: &Settings, change: &Change) -> bool {
+fn may_exit_until_registered(settings: &Settings, unit: &UnitName) -> bool {
     let waits = settings.flannel.as_ref().is_some_and(|flannel| matches!(flannel.datastore, Datastore::Kube(_)));
-    waits && started_unit(change).is_some_and(|unit| unit.as_str() == "flanneld.service")
+    waits && unit.as_str() == "flanneld.service"
 }
 
 /// Sees that every unit that was started is healthy and stays so.
@@ -174,6 +176,7 @@ fn gate(settings: &Settings, unit: &UnitName) -> Gate {
         timeout: settings.kubelet.health_timeout,
         window: settings.kubelet.stable_window,
         since_restarts: Some(0),
+        loop_after: if may_exit_until_registered(settings, unit) { None } else { Some(3) },
         healthz: is_kubelet.then(|| kubelet_healthz(settings)).flatten(),
         propagation: is_kubelet.then(|| PropagationGate {
             root: settings.kubelet.root_directory.clone(),

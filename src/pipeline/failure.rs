@@ -112,8 +112,10 @@ impl Failure {
     #[must_use]
     pub const fn outcome(&self) -> Outcome {
         match self {
-            Self::Configuration(_) | Self::NoConfiguration(_) | Self::Plan(_) => Outcome::Misconfigured,
-            Self::Facts(FactsError::Token { .. } | FactsError::Authority { .. }) => Outcome::Misconfigured,
+            Self::Configuration(_)
+            | Self::NoConfiguration(_)
+            | Self::Plan(_)
+            | Self::Facts(FactsError::Token { .. } | FactsError::Authority { .. }) => Outcome::Misconfigured,
             Self::Facts(_) | Self::File(_) | Self::NotRoot | Self::NoSystemd(_) | Self::Refused(_) => Outcome::Refused,
             Self::Fetch { .. } => Outcome::FetchFailed,
             Self::Undone(_) => Outcome::Restored,
@@ -143,5 +145,8 @@ pub fn as_root() -> Result<(), Failure> {
 }
 
 fn list(left_behind: &[LeftBehind]) -> String {
-    left_behind.iter().map(|left| format!("\n  could not {}: {}", left.undo, left.why)).collect()
+    left_behind.iter().fold(String::new(), |mut text, left| {
+        text.push_str(&format!("\n  could not {}: {}", left.undo, left.why));
+        text
+    })
 }

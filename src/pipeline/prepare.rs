@@ -36,7 +36,7 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
     let current = generation::current(&context.opt)?;
     let artifacts = fetching::artifacts(context, &identity, current.as_ref()).await?;
     let facts = facts.with_mount_unit_of(current.as_ref());
-    let wanted = plan::wanted(settings, &facts, &identity, artifacts)?;
+    let wanted = plan::wanted(settings, &facts, &identity, &artifacts)?;
     let footprint = plan::footprint(&wanted, current.as_ref());
     let observed = facts::observe(footprint, current, context.opt.clone()).await?;
     let plan = plan::compare(&wanted, &observed, anew);

@@ -224,8 +224,7 @@ async fn propagation(manifest: &Manifest, observed: &Observed) -> Propagation {
     if !capabilities::is_root() {
         return Propagation::Unknown("proving it needs root".to_owned());
     }
-    let kubelet = UnitName::known("kubelet.service");
-    let Some(kubelet_pid) = observed.units.get(&kubelet).and_then(|facts| facts.main_pid) else {
+    let Some(kubelet_pid) = observed.units.get(&UnitName::known("kubelet.service")).and_then(|facts| facts.main_pid) else {
         return Propagation::Unknown("the kubelet does not run".to_owned());
     };
     let runtime = &manifest.contents.runtime_unit;
@@ -234,12 +233,10 @@ async fn propagation(manifest: &Manifest, observed: &Observed) -> Propagation {
         Err(_) => None,
     };
     let Some(runtime_pid) = runtime_pid else { return Propagation::Unknown(format!("{runtime} does not run")) };
-    let observers = vec![
-        Observer { name: "kubelet".to_owned(), pid: kubelet_pid },
-        Observer { name: runtime.to_string(), pid: runtime_pid },
-    ];
+    let kubelet = Observer { name: "kubelet".to_owned(), pid: kubelet_pid };
+    let observers = [Observer { name: runtime.to_string(), pid: runtime_pid }];
     let root = manifest.contents.root_directory.clone();
-    match tokio::task::spawn_blocking(move || propagation::prove(&root, &observers)).await {
+    match tokio::task::spawn_blocking(move || propagation::prove_both_ways(&root, &kubelet, &observers)).await {
         Ok(Ok(Ok(proof))) => Propagation::Proved(proof.witnesses().to_vec()),
         Ok(Ok(Err(broken))) => Propagation::Broken(broken.to_string()),
         Ok(Err(error)) => Propagation::Unknown(error.to_string()),

@@ -191,7 +191,7 @@ impl Comparison<'_> {
 
     /// Why a running unit has to be restarted. A mount is never restarted: pods' volumes hang below it.
     fn restart_reason(&self, unit: &UnitRecord, facts: &UnitFacts, switched: bool) -> Option<String> {
-        if unit.name.as_str().ends_with(".mount") {
+        if unit.name.is_mount() {
             return None;
         }
         if let Some(path) = unit.reads.iter().find(|path| self.touched.contains(*path)) {
@@ -227,7 +227,7 @@ fn differences(old: &Contents, new: &Contents) -> String {
                 parts.push(format!("{} {} -> {}", artifact.component, before.version, artifact.version));
             }
             Some(before) if before.digest != artifact.digest => {
-                parts.push(format!("{} has another digest", artifact.component))
+                parts.push(format!("{} has another digest", artifact.component));
             }
             Some(_) => {}
         }

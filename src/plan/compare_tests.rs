@@ -52,7 +52,7 @@ fn want(settings: &Settings, facts: &HostFacts) -> Wanted {
         origin: DigestOrigin::Catalog,
     };
     let artifacts = Component::ALL.into_iter().filter(|component| settings.version(*component).is_some()).map(artifact);
-    wanted(settings, facts, &identity, artifacts.collect()).unwrap()
+    wanted(settings, facts, &identity, &artifacts.collect::<Vec<_>>()).unwrap()
 }
 
 /// A host on which `wanted` was installed and runs.
@@ -91,6 +91,8 @@ fn installed(wanted: &Wanted) -> Observed {
 fn changes(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(|step| step.change.to_string()).collect()
 }
+
+type Edit<'a> = Box<dyn Fn(&mut Observed) + 'a>;
 
 fn kubelet() -> UnitName {
     UnitName::known("kubelet.service")
@@ -151,7 +153,6 @@ fn every_hand_edit_is_mended_and_nothing_else() {
     let sysctl_file = PathBuf::from("/etc/sysctl.d/90-hostlet.conf");
     let unit_file = PathBuf::from("/etc/systemd/system/kubelet.service");
     let link = PathBuf::from("/usr/local/bin/kubelet");
-    type Edit<'a> = Box<dyn Fn(&mut Observed) + 'a>;
     let file = |digest| PathState::File { digest, mode: 0o644, owner: (0, 0) };
     let edits: Vec<(Edit<'_>, &[&str])> = vec![
         (

@@ -38,7 +38,7 @@ impl Builder {
         identity: &NodeIdentity,
         root_directory: PathBuf,
         runtime_unit: UnitName,
-        artifacts: Vec<Artifact>,
+        artifacts: &[Artifact],
     ) -> Self {
         let contents = Contents {
             node: identity.name.clone(),
@@ -52,7 +52,7 @@ impl Builder {
         };
         Self(Wanted {
             contents,
-            artifacts,
+            artifacts: artifacts.to_vec(),
             files: BTreeMap::new(),
             host_files: BTreeMap::new(),
             purposes: BTreeMap::new(),

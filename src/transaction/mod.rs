@@ -127,7 +127,7 @@ impl Transaction {
 
     /// Makes one change of a plan.
     pub async fn apply(&mut self, step: &Step) -> Result<(), ChangeError> {
-        let undos = self.inverse(&step.change).await?;
+        let undos = self.inverse(&step.change)?;
         for undo in undos {
             self.register(undo)?;
         }

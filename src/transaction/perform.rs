@@ -10,7 +10,7 @@ use crate::{
 
 impl Transaction {
     /// What undoes the change. Everything that is read here is read before anything is changed.
-    pub(super) async fn inverse(&mut self, change: &Change) -> Result<Vec<Undo>, ChangeError> {
+    pub(super) fn inverse(&mut self, change: &Change) -> Result<Vec<Undo>, ChangeError> {
         let undo = match change {
             Change::CreateDirectory { path, .. } => self.created_directory(path),
             Change::WriteFile { path, .. } | Change::CreateLink { path, .. } => {

@@ -138,7 +138,10 @@ async fn sys_a_kubelet_that_is_not_healthy_is_caught_and_the_host_is_as_before()
         ("\"no-healthz\"", "healthz"),
     ] {
         let versions = format!(r#"{{"kubelet":{{"version":"1.36.4","behaviour":{behaviour}}}}}"#);
-        machine.script("systemctl stop hostlet-mirror 2>/dev/null || true; systemctl reset-failed; rm -rf /srv/mirror").await.unwrap();
+        machine
+            .script("systemctl stop hostlet-mirror 2>/dev/null || true; systemctl reset-failed; rm -rf /srv/mirror")
+            .await
+            .unwrap();
         set_up_stand_ins(&machine, HOSTLET, CONFIGURATION, &versions).await.unwrap();
         drop_in(&machine, "[kubelet]\nstable-window = 3\nhealth-timeout = 15\n").await;
         let before = snapshot(&machine).await;

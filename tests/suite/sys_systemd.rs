@@ -256,6 +256,7 @@ fn gate(unit: &UnitName) -> Gate {
         timeout: Duration::from_secs(6),
         window: Duration::from_secs(1),
         since_restarts: Some(0),
+        loop_after: Some(3),
         healthz: None,
         propagation: None,
     }

@@ -6,7 +6,6 @@
 
 mod bus;
 mod job;
-mod mount_unit;
 mod private;
 mod sandboxing;
 mod state;
@@ -20,7 +19,6 @@ use crate::model::UnitName;
 
 use bus::{ManagerProxy, Properties, SERVICE};
 pub use job::{JobFailed, JobResult};
-pub use mount_unit::mount_unit_name;
 pub use sandboxing::{Effect, Sandboxing, waiting};
 pub use state::{ActiveState, Exit, LoadState, UnitState};
 

@@ -47,11 +47,11 @@ pub fn wanted(
     settings: &Settings,
     facts: &HostFacts,
     identity: &NodeIdentity,
-    artifacts: Vec<Artifact>,
+    artifacts: &[Artifact],
 ) -> Result<Wanted, PlanError> {
     let root = settings.kubelet.root_directory.clone();
-    let mut builder = Builder::new(identity, root, settings.runtime.unit.clone(), artifacts.clone());
-    executables(&mut builder, &artifacts);
+    let mut builder = Builder::new(identity, root, settings.runtime.unit.clone(), artifacts);
+    executables(&mut builder, artifacts);
     system::render(&mut builder, settings, facts);
     kubelet::render(&mut builder, settings, facts, identity)?;
     flannel::render(&mut builder, settings, identity);

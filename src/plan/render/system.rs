@@ -25,8 +25,10 @@ pub(super) fn render(builder: &mut Builder, settings: &Settings, facts: &HostFac
     if six {
         builder.sysctl("net.ipv6.conf.all.forwarding", "1");
     }
-    let sysctls = builder.sysctls().iter().map(|(name, value)| format!("{name} = {value}\n")).collect::<String>();
-    let text = format!("# Written by hostlet: pods' packets are forwarded by the host.\n{sysctls}");
+    let mut text = "# Written by hostlet: pods' packets are forwarded by the host.\n".to_owned();
+    for (name, value) in builder.sysctls() {
+        text.push_str(&format!("{name} = {value}\n"));
+    }
     builder.host_file("/etc/sysctl.d/90-hostlet.conf", Content::Plain(text.into_bytes()), "kernel parameters at boot");
     let text = format!("# Written by hostlet.\n{}\n", modules.join("\n"));
     builder.host_file("/etc/modules-load.d/hostlet.conf", Content::Plain(text.into_bytes()), "kernel modules at boot");

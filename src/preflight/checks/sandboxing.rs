@@ -33,7 +33,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 fn runtime(subject: Arc<Subject>, _: Instant) -> Looking {
-    Box::pin(sandboxing(subject.settings.runtime.unit.clone()))
+    Box::pin(async move { sandboxing(subject.settings.runtime.unit.clone()).await })
 }
 
 async fn sandboxing(unit: UnitName) -> Looked {
