@@ -5,6 +5,8 @@ mod compare;
 mod compare_tests;
 mod identity;
 mod render;
+#[cfg(test)]
+mod render_tests;
 mod wanted;
 
 use std::fmt;

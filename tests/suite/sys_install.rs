@@ -305,3 +305,16 @@ async fn sys_an_interrupted_install_undoes_what_it_did() {
     let difference = before.diff(&snapshot(&machine).await);
     assert!(difference.is_empty(), "{difference}");
 }
+
+#[tokio::test]
+async fn sys_run_by_systemd_it_writes_to_the_journal_with_fields() {
+    let machine = scene().await;
+    machine.expect(&["systemd-run", "--quiet", "--wait", "--unit=first-boot", HOSTLET, "install"]).await.unwrap();
+    let journal = machine.expect(&["journalctl", "--no-pager", "--output=json", "--unit=first-boot"]).await.unwrap();
+    let entries: Vec<Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let has = |id: &str| entries.iter().any(|entry| entry["MESSAGE_ID"] == id);
+    assert!(has(hostlet::output::journal::STARTED) && has(hostlet::output::journal::SUCCEEDED), "{journal}");
+    let change =
+        entries.iter().find(|entry| entry["MESSAGE"].as_str().is_some_and(|text| text.contains("switch to generation 1")));
+    assert!(change.is_some(), "each change is a line of the journal: {journal}");
+}
