@@ -54,7 +54,7 @@ pub enum Failure {
     #[error("an earlier run did not finish, and its journal cannot be used: {0}")]
     Journal(#[from] JournalError),
     /// The host was changed, something failed, and the host is as it was.
-    #[error("{0}")]
+    #[error("{0}\nwhat this run had changed is undone: the host is as it was")]
     Undone(Cause),
     /// The host was changed, something failed, and not everything could be undone.
     #[error("{cause}\nrestoring the host failed too; a person is needed:{}", list(left_behind))]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{ChangeError, Ground, Prior, Undo, journal, perform::switch};
 use crate::{
-    host::{files, mounts, parameters, tree},
+    host::{files, look, mounts, parameters, tree},
     output::{Event, Events},
 };
 
@@ -53,6 +53,9 @@ pub(super) async fn undo_all(ground: &Ground, undos: Vec<Undo>, events: &Events)
     // Directories of hostlet's own state hold the journal: they go when it is gone.
     let (own, first): (Vec<Undo>, Vec<Undo>) = first.into_iter().partition(|undo| holds_journal(undo, &ground.state));
     for undo in first.into_iter().rev().chain(deferred) {
+        if is_moot(&undo) {
+            continue;
+        }
         match carry_out(ground, &undo).await {
             Ok(()) => events.emit(Event::Undone { description: undo.to_string() }),
             Err(why) => done.left_behind.push(LeftBehind { undo, why }),
@@ -68,6 +71,11 @@ pub(super) async fn undo_all(ground: &Ground, undos: Vec<Undo>, events: &Events)
         }
     }
     done
+}
+
+/// What a run registered before it came to make it.
+fn is_moot(undo: &Undo) -> bool {
+    matches!(undo, Undo::RemoveTree { path } | Undo::RestorePath { path, prior: Prior::Absent } if !look::exists(path))
 }
 
 fn holds_journal(undo: &Undo, state: &Path) -> bool {
