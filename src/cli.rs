@@ -56,24 +56,39 @@ pub enum Command {
         /// Prints every check with its severity and remedy, and checks nothing
         #[arg(long)]
         list: bool,
+        /// As before `install --adopt`, which takes over a kubelet that a package or a container brought
+        #[arg(long)]
+        adopt: bool,
     },
     /// Shows what install would change, file by file and unit by unit
     Plan {
         /// Exits with 1 when something would change
         #[arg(long)]
         exit_code: bool,
+        /// As for `install --adopt`, which takes over a kubelet that a package or a container brought
+        #[arg(long)]
+        adopt: bool,
     },
     /// Brings the host to what the configuration says; nothing to do means nothing touched
     Install {
         /// Fetches and lays everything anew
         #[arg(long)]
         reinstall: bool,
+        /// Takes over a kubelet that a package or a container brought: its identity, its place
+        #[arg(long)]
+        adopt: bool,
     },
     /// Shows what is installed, whether it is healthy, and how the host differs from it
     Status {
         /// Exits with 1 when the host differs, or something is not healthy
         #[arg(long)]
         exit_code: bool,
+    },
+    /// Takes back what was installed, without the configuration; never deletes across a mount
+    Uninstall {
+        /// Also removes configuration, downloads, and files of hostlet's that were edited
+        #[arg(long)]
+        purge: bool,
     },
     /// Installs for real on a throwaway copy of this machine with its own systemd; the machine stays as it was
     Rehearse {
@@ -113,6 +128,7 @@ impl Command {
             Self::Plan { .. } => "plan",
             Self::Install { .. } => "install",
             Self::Status { .. } => "status",
+            Self::Uninstall { .. } => "uninstall",
             Self::Rehearse { .. } => "rehearse",
             Self::Config(_) => "config",
             Self::StandIn { .. } => "stand-in",

@@ -21,3 +21,4 @@ pub mod preflight;
 pub mod rehearse;
 pub mod standin;
 pub mod transaction;
+pub mod uninstall;

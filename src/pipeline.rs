@@ -10,6 +10,7 @@ mod failure;
 mod fetching;
 mod prepare;
 mod status;
+mod uninstall;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub use activate::{Installed, UnitHealth};
 pub use failure::{Cause, Failure, as_root};
 pub use prepare::{Prepared, local_preflight, prepare};
 pub use status::{Propagation, Status, status};
+pub use uninstall::{finish_uninstall, uninstall};
 use tokio_util::sync::CancellationToken;
 
 use crate::{config::Settings, model::layout, output::Events};
@@ -34,6 +36,8 @@ pub struct Context {
     pub state: PathBuf,
     /// `/var/cache/hostlet`
     pub cache: PathBuf,
+    /// A kubelet that somebody else installed is taken over.
+    pub adopt: bool,
     /// Cancelled when the user or systemd wants hostlet to stop.
     pub stop: CancellationToken,
 }
@@ -43,7 +47,7 @@ impl Context {
     #[must_use]
     pub fn new(settings: Settings, events: Events, stop: CancellationToken) -> Self {
         let (opt, state, cache) = (layout::OPT.into(), layout::STATE.into(), layout::CACHE.into());
-        Self { settings, events, opt, state, cache, stop }
+        Self { settings, events, opt, state, cache, adopt: false, stop }
     }
 }
 

@@ -14,15 +14,15 @@ use crate::{
         Event, Events, Outcome,
         result::{self, ChangeMade, RunError, RunResult},
     },
-    pipeline::{self, Failure, Installed},
+    pipeline::{self, Context, Failure, Installed},
 };
 
-pub(super) async fn run(global: &Global, events: Events, anew: bool) -> Result<Done, Failure> {
+pub(super) async fn run(global: &Global, events: Events, anew: bool, adopt: bool) -> Result<Done, Failure> {
     pipeline::as_root()?;
     // Without the lock the result file belongs to the run that holds it.
     let _lock = Lock::take(Path::new(layout::RUN))??;
     let started = Timestamp::now();
-    let outcome = attempt(global, events.clone(), anew).await;
+    let outcome = attempt(global, events.clone(), anew, adopt).await;
     let result = result_of(&outcome, started);
     if let Err(error) = result::write(Path::new(result::PATH), &result) {
         events.emit(Event::Warning { text: format!("the result of this run could not be written: {error}") });
@@ -31,8 +31,8 @@ pub(super) async fn run(global: &Global, events: Events, anew: bool) -> Result<D
     Done::new(&text(&installed), &result)
 }
 
-async fn attempt(global: &Global, events: Events, anew: bool) -> Result<Installed, Failure> {
-    pipeline::install(&context(global, events)?, anew).await
+async fn attempt(global: &Global, events: Events, anew: bool, adopt: bool) -> Result<Installed, Failure> {
+    pipeline::install(&Context { adopt, ..context(global, events)? }, anew).await
 }
 
 fn result_of(outcome: &Result<Installed, Failure>, started: Timestamp) -> RunResult {

@@ -6,6 +6,7 @@ mod plan;
 mod preflight;
 mod rehearse;
 mod status;
+mod uninstall;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -94,11 +95,16 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
     let global = cli.global;
     match cli.command {
         Command::Config(command) => configuration::run(&global, command),
-        Command::Preflight { list: true } => preflight::list(),
-        Command::Preflight { list: false } => preflight::run(&context(&global, events)?).await,
-        Command::Plan { exit_code } => plan::run(&context(&global, events)?, exit_code).await,
-        Command::Install { reinstall } => install::run(&global, events, reinstall).await,
+        Command::Preflight { list: true, .. } => preflight::list(),
+        Command::Preflight { list: false, adopt } => {
+            preflight::run(&Context { adopt, ..context(&global, events)? }).await
+        }
+        Command::Plan { exit_code, adopt } => {
+            plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await
+        }
+        Command::Install { reinstall, adopt } => install::run(&global, events, reinstall, adopt).await,
         Command::Status { exit_code } => status::run(exit_code).await,
+        Command::Uninstall { purge } => uninstall::run(events, purge).await,
         Command::Rehearse { arguments } => rehearse::run(&global, events, arguments).await,
         Command::StandIn { .. } => Err(Failure::Bug("a stand-in is started before the command line is read".to_owned())),
     }

@@ -1,10 +1,10 @@
-//! Network links, addresses and routes of this network namespace, over netlink. Looks only.
+//! Network links, addresses and routes of this network namespace, over netlink. Looks only, but for [`delete`].
 //!
 //! Not from /sys/class/net: that shows the namespace of whoever mounted it, and does not tell a VXLAN device's port.
 
 use std::{io, net::IpAddr, os::fd::AsRawFd};
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
@@ -22,6 +22,8 @@ pub struct Link {
     pub name: String,
     /// What carries its packets.
     pub kind: LinkKind,
+    /// The bridge, or the like, that it is a port of.
+    pub controller: Option<u32>,
 }
 
 /// What carries a link's packets, as far as it matters here.
@@ -86,10 +88,11 @@ pub fn routes() -> io::Result<Vec<Route>> {
 }
 
 fn link(message: &LinkMessage) -> Link {
-    let mut link = Link { index: message.header.index, name: String::new(), kind: LinkKind::Other };
+    let mut link = Link { index: message.header.index, name: String::new(), kind: LinkKind::Other, controller: None };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Controller(index) => link.controller = Some(*index).filter(|index| *index != 0),
             LinkAttribute::LinkInfo(infos) => link.kind = kind(infos),
             _ => {}
         }
@@ -138,11 +141,25 @@ fn route(message: &RouteMessage) -> Option<Route> {
     Some(Route { base, length: message.header.destination_prefix_length, link })
 }
 
+/// Removes a link. One that is gone already is no error.
+pub fn delete(link: &Link) -> io::Result<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = link.index;
+    match ask(RouteNetlinkMessage::DelLink(message), NLM_F_REQUEST | NLM_F_ACK) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 /// Asks for everything of a kind.
 fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    ask(question, NLM_F_DUMP | NLM_F_REQUEST)
+}
+
+fn ask(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_DUMP | NLM_F_REQUEST;
+    header.flags = flags;
     header.sequence_number = 1;
     let mut packet = NetlinkMessage::new(header, NetlinkPayload::from(question));
     packet.finalize();
@@ -161,6 +178,8 @@ fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
             let length = message.header.length as usize;
             match message.payload {
                 NetlinkPayload::Done(_) => return Ok(answers),
+                // An error without a code acknowledges.
+                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 NetlinkPayload::InnerMessage(inner) => answers.push(inner),
                 _ => {}

@@ -83,6 +83,27 @@ impl fmt::Display for Process {
     }
 }
 
+/// The processes that have something at or below a path open, executed, mapped, or as their directory: those that keep a
+/// mount busy. Processes that end meanwhile are left out.
+#[must_use]
+pub fn users_of(path: &Path) -> Vec<Process> {
+    pids().unwrap_or_default().into_iter().filter(|pid| uses(*pid, path)).filter_map(Process::look).collect()
+}
+
+fn uses(pid: u32, path: &Path) -> bool {
+    let directory = PathBuf::from(format!("/proc/{pid}"));
+    let leads_there = |link: PathBuf| fs::read_link(link).is_ok_and(|target| target.starts_with(path));
+    let descriptors = || files::names(&directory.join("fd")).unwrap_or_default();
+    let mapped = || {
+        let maps = files::read(&directory.join("maps")).unwrap_or_default();
+        let maps = String::from_utf8_lossy(&maps).into_owned();
+        maps.lines().filter_map(|line| line.find('/').map(|at| line[at..].to_owned())).any(|file| Path::new(&file).starts_with(path))
+    };
+    ["cwd", "root", "exe"].iter().any(|name| leads_there(directory.join(name)))
+        || descriptors().iter().any(|name| leads_there(directory.join("fd").join(name)))
+        || mapped()
+}
+
 /// The namespace of a process, or of `self`.
 pub fn namespace(process: &str, kind: &str) -> Result<PathBuf, FileError> {
     let path = PathBuf::from(format!("/proc/{process}/ns/{kind}"));

@@ -19,7 +19,8 @@ use crate::{
     model::{Artifact, Digest, UnitName, layout},
     output::Event,
     plan::Step,
-    transaction::{ChangeError, Transaction, Undo, journal::Header, started_unit},
+    transaction::{ChangeError, Prior, Transaction, Undo, journal::Header, started_unit},
+    uninstall,
 };
 
 /// What a run came to.
@@ -198,7 +199,7 @@ fn kubelet_healthz(settings: &Settings) -> Option<Endpoint> {
 /// Makes the run permanent: what is committed is remembered, and the journal ends.
 pub(super) fn commit(
     context: &Context,
-    transaction: Transaction,
+    mut transaction: Transaction,
     prepared: &Prepared,
     staged: Option<&Staged>,
     healthy: &[Healthy],
@@ -206,6 +207,7 @@ pub(super) fn commit(
     let before = prepared.observed.current.as_ref().map(|manifest| manifest.number);
     let generation = staged.map(|staged| staged.manifest().number).or(before);
     let previous = if staged.is_some() { before } else { None };
+    remember_directories(context, &mut transaction).map_err(|error| Failure::Undone(error.into()))?;
     remember(context, generation, previous).map_err(|error| Failure::Undone(ChangeError::from(error).into()))?;
     transaction.commit(healthy).map_err(|error| Failure::Undone(error.into()))?;
     let health = healthy.iter().map(|healthy| UnitHealth {
@@ -222,4 +224,13 @@ pub(super) fn commit(
 fn remember(context: &Context, generation: Option<u64>, previous: Option<u64>) -> files::Result<()> {
     let state = serde_json::json!({ "schema": 1, "committed": generation, "previous": previous });
     files::write(&context.state.join("state.json"), format!("{state:#}\n").as_bytes(), 0o600)
+}
+
+/// The directories that were made, for uninstalling. A run that is killed before it is committed takes the list along.
+fn remember_directories(context: &Context, transaction: &mut Transaction) -> Result<(), ChangeError> {
+    let path = context.state.join(uninstall::DIRECTORIES);
+    if !look::exists(&path) {
+        transaction.register(Undo::RestorePath { path, prior: Prior::Absent })?;
+    }
+    Ok(uninstall::remember_directories(&context.state, transaction.directories_made())?)
 }

@@ -12,6 +12,7 @@ use crate::{
     preflight::Refused,
     rehearse::RehearseError,
     transaction::{ChangeError, LeftBehind, Undone, journal::JournalError},
+    uninstall::{UninstallError, Uninstalled},
 };
 
 /// Why a run ended.
@@ -70,6 +71,12 @@ pub enum Failure {
     /// Another run is under way.
     #[error(transparent)]
     Locked(#[from] Held),
+    /// Uninstalling could not go on.
+    #[error(transparent)]
+    Uninstall(#[from] UninstallError),
+    /// Something of hostlet's could not be removed.
+    #[error("not everything could be removed; a person is needed:{}\nthen run `hostlet uninstall` again: it goes on from there", left(.0))]
+    NotRemoved(Box<Uninstalled>),
     /// The user or systemd ended the run before anything was changed.
     #[error("interrupted; nothing was changed")]
     Interrupted,
@@ -119,7 +126,9 @@ impl Failure {
             Self::Facts(_) | Self::File(_) | Self::NotRoot | Self::NoSystemd(_) | Self::Refused(_) => Outcome::Refused,
             Self::Fetch { .. } => Outcome::FetchFailed,
             Self::Undone(_) => Outcome::Restored,
+            Self::Uninstall(UninstallError::NotOnTheHost) => Outcome::Refused,
             Self::LeftBehind { .. } | Self::Unrecovered(_) | Self::Journal(_) => Outcome::Broken,
+            Self::Uninstall(_) | Self::NotRemoved(_) => Outcome::Broken,
             Self::Locked(_) => Outcome::Busy,
             Self::Interrupted => Outcome::Interrupted,
             Self::Bug(_) | Self::Rehearsal(_) => Outcome::Bug,
@@ -142,6 +151,10 @@ impl Failure {
 /// Changing the host needs root, whatever else it needs.
 pub fn as_root() -> Result<(), Failure> {
     if capabilities::is_root() { Ok(()) } else { Err(Failure::NotRoot) }
+}
+
+fn left(done: &Uninstalled) -> String {
+    done.left.iter().map(|left| format!("\n  {left}")).collect()
 }
 
 fn list(left_behind: &[LeftBehind]) -> String {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Context, Failure, fetching};
+use super::{Context, Failure, fetching, uninstall};
 use crate::{
     facts::{self, Observed},
     generation,
@@ -64,13 +64,15 @@ pub(super) async fn preflight(context: &Context, prepared: &Prepared) -> Result<
 
 /// Undoes a run that was killed, before anything else is looked at.
 pub(super) async fn recover(context: &Context) -> Result<(), Failure> {
-    if transaction::journal::read(&context.state)?.is_none() {
-        return Ok(());
+    if transaction::journal::read(&context.state)?.is_some() {
+        match transaction::recover(&ground(context).await?, &context.events).await? {
+            Some(undone) if !undone.is_complete() => return Err(Failure::Unrecovered(undone.left_behind)),
+            _ => {}
+        }
     }
-    match transaction::recover(&ground(context).await?, &context.events).await? {
-        Some(undone) if !undone.is_complete() => Err(Failure::Unrecovered(undone.left_behind)),
-        _ => Ok(()),
-    }
+    // What was being removed cannot be brought back: that is finished, and then everything is installed anew.
+    let site = uninstall::site(&context.opt, &context.state, &context.cache);
+    uninstall::finish_uninstall(&site, &context.events).await.map(drop)
 }
 
 /// Where a transaction works.

@@ -22,6 +22,7 @@ use crate::{
     },
     model::{Artifact, Digest, NodeName, PathState, UnitName, layout},
     transaction::journal,
+    uninstall::Intent,
 };
 
 /// What `hostlet status` tells.
@@ -108,7 +109,7 @@ impl Status {
 
 /// Looks at the host and compares it with the generation in force.
 pub async fn status(opt: &Path, state: &Path) -> Result<Status, Failure> {
-    let unfinished_run = journal::read(state)?.is_some();
+    let unfinished_run = journal::read(state)?.is_some() || Intent::read(state)?.is_some();
     let Some(manifest) = generation::current(opt)? else {
         return Ok(Status::nothing(unfinished_run));
     };

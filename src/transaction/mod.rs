@@ -28,7 +28,7 @@ use crate::{
     host::{
         files::{self, FileError},
         journal::quoted,
-        mounts::MountError,
+        mounts::{MountError, MountTableError},
         systemd::{JobFailed, Systemd, SystemdError},
     },
     output::{Event, Events},
@@ -56,6 +56,9 @@ pub enum ChangeError {
     /// A mount could not be changed.
     #[error(transparent)]
     Mount(#[from] MountError),
+    /// The mounts could not be read.
+    #[error(transparent)]
+    Mounts(#[from] MountTableError),
     /// A kernel module could not be loaded.
     #[error("loading kernel module {name}: {said}; load it with `modprobe {name}`, or use a kernel that has it")]
     Module {
@@ -146,6 +149,17 @@ impl Transaction {
     #[must_use]
     pub fn opt(&self) -> &Path {
         &self.ground.opt
+    }
+
+    /// The directories that this run made outside of hostlet's own, as far as they are undone by removing them when empty.
+    #[must_use]
+    pub fn directories_made(&self) -> Vec<PathBuf> {
+        let own = [&self.ground.opt, &self.ground.state, &self.ground.root_directory];
+        let made = self.undos.iter().filter_map(|undo| match undo {
+            Undo::RemoveDirectories { paths } => Some(paths),
+            _ => None,
+        });
+        made.flatten().filter(|path| !own.iter().any(|own| path.starts_with(own))).cloned().collect()
     }
 
     /// Ends the run: what it did stays. It takes what the health gate gave for each unit that was started.

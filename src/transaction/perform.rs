@@ -106,7 +106,10 @@ impl Transaction {
         let mut undos = Vec::new();
         if unit.as_str() == "kubelet.service" {
             undos.push(self.restore(Path::new(layout::KUBELET_KUBECONFIG))?);
-            undos.push(Undo::UnmountVolumes { root: self.ground.root_directory.clone() });
+            // Those that are mounted already belong to pods that run.
+            if !mounts::has_pod_volumes(&self.ground.root_directory)? {
+                undos.push(Undo::UnmountVolumes { root: self.ground.root_directory.clone() });
+            }
         }
         undos.push(Undo::StopUnit { unit: unit.clone() });
         Ok(undos)

@@ -4,14 +4,16 @@
 //! Gap: the kernel hands mountinfo out in pieces, so a table read while others mount may miss an entry; who waits for
 //! one reads again.
 
+mod clearing;
 mod operations;
 mod standing;
 mod table;
 mod volumes;
 
+pub use clearing::{StillMounted, unmount_below};
 pub use operations::{
     MountError, TemporaryMount, Tmpfs, bind, detach, make_private, make_shared, make_slave, mount_tmpfs, unmount,
 };
 pub use standing::{Need, need, needs_mount_unit};
 pub use table::{Mount, MountTable, MountTableError, Process, Propagation};
-pub use volumes::{VolumesError, unmount_pod_volumes};
+pub use volumes::{VolumesError, has_pod_volumes, unmount_pod_volumes};

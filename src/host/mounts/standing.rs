@@ -42,7 +42,7 @@ pub fn needs_mount_unit(table: &MountTable, directory: &Path) -> bool {
 }
 
 /// The mount below, when a mount shows at its mount point exactly the directory that would be there without it.
-fn bound_on_itself<'a>(table: &'a MountTable, mount: &Mount) -> Option<&'a Mount> {
+pub(super) fn bound_on_itself<'a>(table: &'a MountTable, mount: &Mount) -> Option<&'a Mount> {
     let parent = table.parent(mount)?;
     let beneath = mount.mount_point.strip_prefix(&parent.mount_point).ok()?;
     let same = parent.device == mount.device && mount.root.components().eq(parent.root.join(beneath).components());

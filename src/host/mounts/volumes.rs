@@ -31,8 +31,14 @@ pub fn unmount_pod_volumes(root: &Path) -> Result<(), VolumesError> {
     }
 }
 
+/// Whether any pod's volume of this kind is mounted under the kubelet's root directory.
+pub fn has_pod_volumes(root: &Path) -> Result<bool, MountTableError> {
+    let table = MountTable::of(Process::Own)?;
+    Ok(table.below(&root.join("pods")).into_iter().any(is_volume))
+}
+
 /// A whole tmpfs, not a directory of one that was bound there: that would be somebody else's.
-fn is_volume(mount: &Mount) -> bool {
+pub(super) fn is_volume(mount: &Mount) -> bool {
     let is_whole = mount.fs_type == "tmpfs" && mount.root == Path::new("/");
     is_whole && mount.mount_point.to_string_lossy().contains("/volumes/kubernetes.io~")
 }
