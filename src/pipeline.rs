@@ -18,8 +18,8 @@ pub use activate::{Installed, UnitHealth};
 pub use failure::{Cause, Failure, as_root};
 pub use prepare::{Prepared, local_preflight, prepare};
 pub use status::{Propagation, Status, status};
-pub use uninstall::{finish_uninstall, uninstall};
 use tokio_util::sync::CancellationToken;
+pub use uninstall::{finish_uninstall, uninstall};
 
 use crate::{config::Settings, model::layout, output::Events};
 

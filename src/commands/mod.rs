@@ -96,12 +96,8 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
     match cli.command {
         Command::Config(command) => configuration::run(&global, command),
         Command::Preflight { list: true, .. } => preflight::list(),
-        Command::Preflight { list: false, adopt } => {
-            preflight::run(&Context { adopt, ..context(&global, events)? }).await
-        }
-        Command::Plan { exit_code, adopt } => {
-            plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await
-        }
+        Command::Preflight { list: false, adopt } => preflight::run(&Context { adopt, ..context(&global, events)? }).await,
+        Command::Plan { exit_code, adopt } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
         Command::Install { reinstall, adopt } => install::run(&global, events, reinstall, adopt).await,
         Command::Status { exit_code } => status::run(exit_code).await,
         Command::Uninstall { purge } => uninstall::run(events, purge).await,

@@ -36,8 +36,10 @@ pub(super) async fn run(events: Events, purge: bool) -> Result<Done, Failure> {
 fn result_of(outcome: &Result<Uninstalled, Failure>, started: Timestamp) -> RunResult {
     let new = |outcome| RunResult::new("uninstall", outcome, started, Timestamp::now());
     let changes = |done: &Uninstalled| {
-        let made = |description: &String| {
-            ChangeMade { description: description.clone(), reason: "uninstalling".to_owned(), undone: false }
+        let made = |description: &String| ChangeMade {
+            description: description.clone(),
+            reason: "uninstalling".to_owned(),
+            undone: false,
         };
         done.removed.iter().map(made).collect()
     };

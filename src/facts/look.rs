@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Activity, Credentials, FactsError, Footprint, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts};
+use super::{
+    Activity, Credentials, FactsError, Footprint, Foreign, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts,
+};
 use crate::{
     config::{CertificateAuthority, Settings},
     generation::{self, manifest::Manifest},
@@ -16,12 +18,14 @@ use crate::{
         propagation::resolve,
         systemd::{ActiveState, Systemd, SystemdError, UnitState},
     },
-    model::{Secret, UnitName},
+    model::{Secret, UnitName, layout},
 };
 
 /// Looks at what the plan depends on.
 pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
-    let client_certificate = look::exists(&settings.kubelet.root_directory.join("pki/kubelet-client-current.pem"));
+    // A link to a file that is gone does not count; without the kubeconfig the kubelet does not use the certificate.
+    let certificate = settings.kubelet.root_directory.join("pki/kubelet-client-current.pem");
+    let client_certificate = certificate.is_file() && look::exists(Path::new(layout::KUBELET_KUBECONFIG));
     Ok(HostFacts {
         hostname: sysinfo::System::host_name().unwrap_or_default(),
         machine: sysinfo::System::cpu_arch(),
@@ -30,6 +34,7 @@ pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
         kernel: KernelAbilities { overlay: parameters::has_overlay()?, bridge_netfilter: parameters::has_bridge_netfilter() },
         root_mount: root_mount(&settings.kubelet.root_directory)?,
         client_certificate,
+        foreign: Foreign::default(),
         credentials: credentials(settings, client_certificate)?,
     })
 }

@@ -1,11 +1,13 @@
 //! One read-only look at the host: what it is ([`HostFacts`]), and what lies where hostlet wants something
 //! ([`Observed`]). Nothing here changes anything; what cannot be known is an error that names it.
 
+mod foreign;
 mod look;
 mod observed;
 
 use std::{net::IpAddr, path::PathBuf};
 
+pub use foreign::{Foreign, Saved, foreign};
 pub use look::{host, observe};
 pub use observed::{Activity, Footprint, Observed, UnitFacts};
 
@@ -72,11 +74,19 @@ pub struct HostFacts {
     pub root_mount: RootMount,
     /// Whether the kubelet already has its client certificate.
     pub client_certificate: bool,
+    /// What adopting an earlier kubelet means, or meant.
+    pub foreign: Foreign,
     /// Credentials that were read from the files the configuration names.
     pub credentials: Credentials,
 }
 
 impl HostFacts {
+    /// With what adopting an earlier kubelet means.
+    #[must_use]
+    pub fn with_foreign(self, foreign: Foreign) -> Self {
+        Self { foreign, ..self }
+    }
+
     /// Where hostlet wrote a mount unit for the root directory, the directory counts as shared by it: the unit stays wanted.
     #[must_use]
     pub fn with_mount_unit_of(mut self, current: Option<&Manifest>) -> Self {

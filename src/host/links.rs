@@ -69,6 +69,16 @@ pub fn links() -> io::Result<Vec<Link>> {
         .collect())
 }
 
+/// The devices that flanneld makes and leaves when it stops.
+pub fn flannels() -> io::Result<Vec<Link>> {
+    let is_flannels = |link: &Link| match link.kind {
+        LinkKind::Vxlan { .. } => link.name.starts_with("flannel."),
+        LinkKind::Wireguard => matches!(link.name.as_str(), "flannel-wg" | "flannel-wg-v6"),
+        LinkKind::Other => false,
+    };
+    Ok(links()?.into_iter().filter(is_flannels).collect())
+}
+
 /// All addresses.
 pub fn addresses() -> io::Result<Vec<LocalAddress>> {
     let messages = dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;

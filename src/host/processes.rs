@@ -97,7 +97,9 @@ fn uses(pid: u32, path: &Path) -> bool {
     let mapped = || {
         let maps = files::read(&directory.join("maps")).unwrap_or_default();
         let maps = String::from_utf8_lossy(&maps).into_owned();
-        maps.lines().filter_map(|line| line.find('/').map(|at| line[at..].to_owned())).any(|file| Path::new(&file).starts_with(path))
+        maps.lines()
+            .filter_map(|line| line.find('/').map(|at| line[at..].to_owned()))
+            .any(|file| Path::new(&file).starts_with(path))
     };
     ["cwd", "root", "exe"].iter().any(|name| leads_there(directory.join(name)))
         || descriptors().iter().any(|name| leads_there(directory.join("fd").join(name)))

@@ -17,6 +17,8 @@ pub const CACHE: &str = "/var/cache/hostlet";
 pub const RUN: &str = "/run/hostlet";
 /// Unit files of the administrator; systemd.unit(5).
 pub const UNITS: &str = "/etc/systemd/system";
+/// What a file of somebody else's ends with while hostlet's is in its place; systemd does not read it.
+pub const ASIDE: &str = ".before-hostlet";
 /// Credentials and static pods, where kubeadm keeps them.
 pub const KUBERNETES: &str = "/etc/kubernetes";
 /// The kubeconfig that the kubelet writes itself once it has its client certificate.

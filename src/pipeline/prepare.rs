@@ -35,7 +35,7 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
     let identity = plan::identity(settings, &facts)?;
     let current = generation::current(&context.opt)?;
     let artifacts = fetching::artifacts(context, &identity, current.as_ref()).await?;
-    let facts = facts.with_mount_unit_of(current.as_ref());
+    let facts = facts.with_mount_unit_of(current.as_ref()).with_foreign(facts::foreign(current.as_ref(), context.adopt)?);
     let wanted = plan::wanted(settings, &facts, &identity, &artifacts)?;
     let footprint = plan::footprint(&wanted, current.as_ref());
     let observed = facts::observe(footprint, current, context.opt.clone()).await?;
@@ -47,13 +47,13 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
 pub async fn local_preflight(context: &Context) -> Result<Report, Failure> {
     let facts = facts::host(&context.settings)?;
     let identity = plan::identity(&context.settings, &facts)?;
-    let subject = Subject::new(context.settings.clone(), identity);
+    let subject = Subject { adopt: context.adopt, ..Subject::new(context.settings.clone(), identity) };
     Ok(preflight::run(Arc::new(subject), &context.events).await)
 }
 
 /// Refuses to go on unless the host is fit.
 pub(super) async fn preflight(context: &Context, prepared: &Prepared) -> Result<Cleared, Failure> {
-    let subject = Subject::new(context.settings.clone(), prepared.identity.clone());
+    let subject = Subject { adopt: context.adopt, ..Subject::new(context.settings.clone(), prepared.identity.clone()) };
     let report = preflight::run(Arc::new(subject), &context.events).await;
     let cleared = report.gate()?;
     for finding in cleared.warnings() {

@@ -167,6 +167,7 @@ impl Comparison<'_> {
                 self.add(Change::EnableUnit { unit: unit.name.clone() }, "it has to start at boot");
             }
         }
+        self.replace_units();
         for unit in &wanted.contents.units {
             let facts = self.facts(&unit.name);
             let name = unit.name.clone();
@@ -181,6 +182,19 @@ impl Comparison<'_> {
                     let reason = format!("it is not running: {}", facts.sub_state);
                     self.add(Change::RestartUnit { unit: name }, reason);
                 }
+            }
+        }
+    }
+
+    /// As late as possible: until here the other kubelet ran.
+    fn replace_units(&mut self) {
+        for unit in &self.wanted.replaces {
+            let facts = self.facts(unit);
+            if facts.activity != Activity::Down {
+                self.add(Change::StopUnit { unit: unit.clone() }, "it runs the kubelet that hostlet replaces");
+            }
+            if facts.enabled {
+                self.add(Change::DisableUnit { unit: unit.clone() }, "hostlet's kubelet starts at boot in its place");
             }
         }
     }

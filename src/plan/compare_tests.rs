@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{Plan, Wanted, compare, footprint, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
-    facts::{Activity, Credentials, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts},
+    facts::{Activity, Credentials, Foreign, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts},
     generation::manifest::{Manifest, SCHEMA},
     model::{Artifact, Component, Digest, DigestOrigin, Expected, PathState, Secret, UnitName},
     transaction::Change,
@@ -28,6 +28,7 @@ fn settings(sets: &[&str]) -> Settings {
 
 fn facts() -> HostFacts {
     HostFacts {
+        foreign: Foreign::default(),
         hostname: "Node-07".to_owned(),
         machine: "x86_64".to_owned(),
         default_sources: vec!["10.0.1.7".parse().unwrap()],

@@ -59,6 +59,7 @@ impl Plan {
 pub fn footprint(wanted: &Wanted, current: Option<&Manifest>) -> Footprint {
     let mut footprint = Footprint::default();
     footprint.paths.extend(wanted.absent.keys().cloned());
+    footprint.units.extend(wanted.replaces.iter().cloned());
     let mut add = |contents: &Contents| {
         footprint.paths.extend(contents.host.keys().cloned());
         footprint.sysctls.extend(contents.sysctls.keys().cloned());

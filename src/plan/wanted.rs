@@ -1,10 +1,13 @@
 //! What the host shall be: contents with their bytes, and what each is for.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use crate::{
     generation::manifest::{ArtifactRecord, Contents, UnitRecord},
-    model::{Artifact, Digest, Expected, NodeIdentity, UnitName},
+    model::{Artifact, Digest, Expected, NodeIdentity, Secret, UnitName},
     transaction::Content,
 };
 
@@ -25,6 +28,8 @@ pub struct Wanted {
     pub absent: BTreeMap<PathBuf, &'static str>,
     /// Kernel modules that are needed now, and for what.
     pub modules: Vec<(&'static str, &'static str)>,
+    /// Units of another kubelet's that this one replaces: stopped and disabled before it starts.
+    pub replaces: BTreeSet<UnitName>,
     /// A mount point that has to be made shared (a bind on top of it would hide it).
     pub make_shared: Option<PathBuf>,
 }
@@ -58,6 +63,7 @@ impl Builder {
             purposes: BTreeMap::new(),
             absent: BTreeMap::new(),
             modules: Vec::new(),
+            replaces: BTreeSet::new(),
             make_shared: None,
         })
     }
@@ -80,6 +86,20 @@ impl Builder {
         let mode = if content.is_secret() { 0o600 } else { 0o644 };
         self.expect(path.clone(), Expected::File { digest: content.digest(), mode }, purpose);
         self.0.host_files.insert(path, content);
+    }
+
+    /// What a file of somebody else's held, kept as it was.
+    pub(super) fn saved_file(&mut self, path: PathBuf, content: Vec<u8>, mode: u32) {
+        // It may hold a credential: plans do not show it.
+        let content = Content::Secret(Secret::new(content));
+        let expected = Expected::File { digest: content.digest(), mode };
+        self.expect(path.clone(), expected, "what an earlier kubelet's unit read, for when hostlet is uninstalled");
+        self.0.host_files.insert(path, content);
+    }
+
+    /// Units of another kubelet's.
+    pub(super) fn replace(&mut self, units: BTreeSet<UnitName>) {
+        self.0.replaces = units;
     }
 
     /// A link outside of the generation.

@@ -15,6 +15,8 @@ pub struct Subject {
     pub identity: NodeIdentity,
     /// Where things go.
     pub places: Places,
+    /// A kubelet that somebody else installed is taken over: it and what belongs to it is no obstacle.
+    pub adopt: bool,
     /// How much longer the checks may take that can become true by waiting (`--wait`): zero unless the host is still booting.
     pub wait: Duration,
 }
@@ -47,7 +49,7 @@ impl Subject {
     /// The usual places, no waiting.
     #[must_use]
     pub fn new(settings: Settings, identity: NodeIdentity) -> Self {
-        Self { settings, identity, places: Places::default(), wait: Duration::ZERO }
+        Self { settings, identity, places: Places::default(), adopt: false, wait: Duration::ZERO }
     }
 
     /// A field of KubeletConfiguration that the user set.

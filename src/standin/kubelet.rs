@@ -14,7 +14,12 @@ use tokio::{
 };
 
 use super::{Behaviour, Release, flags::Flags, notify, say};
-use crate::host::{cri::RuntimeService, files, process::Invocation};
+use crate::host::{
+    cri::RuntimeService,
+    files,
+    mounts::{MountTable, Process},
+    process::Invocation,
+};
 
 /// Flags of 1.36 that take a value. Those gone since (`--pod-infra-container-image` and the like) stop the real one, too.
 const FLAGS: &str = "config config-dir kubeconfig bootstrap-kubeconfig cert-dir hostname-override node-ip node-labels root-dir \
@@ -162,7 +167,9 @@ async fn make_shared(root: &Path) -> Result<(), String> {
 /// A secret as a pod gets it: a tmpfs of its own, with the file in it. It stays when the kubelet ends.
 async fn mount_secret(root: &Path) -> Result<(), String> {
     let directory = root.join(format!("pods/{POD}/volumes/kubernetes.io~secret/token"));
-    if !directory.exists() {
+    // Another kubelet may have left the directory without the mount: the real one, too, looks for the mount.
+    let table = MountTable::of(Process::Own).map_err(|error| error.to_string())?;
+    if table.covering(&directory).is_none_or(|mount| mount.mount_point != directory) {
         files::create_directory(&directory, 0o755).map_err(|error| error.to_string())?;
         tool("mount", &["-t", "tmpfs", "-o", "size=65536", "tmpfs", &directory.to_string_lossy()]).await?;
     }

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Change, ChangeError, Prior, Transaction, Undo};
 use crate::{
-    host::{files, kernel, look, mounts, parameters},
+    host::{
+        files::{self, FileError},
+        kernel, links, look, mounts, parameters,
+    },
     model::{PathState, UnitName, layout},
 };
 
@@ -110,6 +113,10 @@ impl Transaction {
             if !mounts::has_pod_volumes(&self.ground.root_directory)? {
                 undos.push(Undo::UnmountVolumes { root: self.ground.root_directory.clone() });
             }
+        }
+        if unit.as_str() == "flanneld.service" {
+            let links = links::flannels().map_err(FileError::doing("listing", "the network links"))?;
+            undos.push(Undo::RemoveFlannelLinks { except: links.into_iter().map(|link| link.name).collect() });
         }
         undos.push(Undo::StopUnit { unit: unit.clone() });
         Ok(undos)

@@ -5,7 +5,11 @@ use std::path::Path;
 
 use super::{ChangeError, Ground, Prior, Undo, journal, perform::switch};
 use crate::{
+<<<<<<< HEAD
     host::{files, look, mounts, parameters, tree},
+=======
+    host::{files, links, mounts, parameters, tree},
+>>>>>>> ec4a02c (Take over a kubelet that somebody else installed, and bring it back when ours fails)
     output::{Event, Events},
 };
 
@@ -98,6 +102,7 @@ async fn carry_out(ground: &Ground, undo: &Undo) -> Result<(), String> {
             Ok(())
         }
         Undo::UnmountVolumes { root } => mounts::unmount_pod_volumes(root).map_err(|error| error.to_string()),
+        Undo::RemoveFlannelLinks { except } => remove_flannel_links(except).map_err(|error| error.to_string()),
         Undo::RemoveTree { path } => remove_tree(path),
         Undo::RestoreSysctl { name, value } => parameters::set_sysctl(name, value).map_err(|error| error.to_string()),
         Undo::MakePrivate { path } => mounts::make_private(path).map_err(|error| error.to_string()),
@@ -132,6 +137,10 @@ fn restore(path: &Path, prior: &Prior) -> files::Result<()> {
         // Recovery may have been killed after this step: the copy is gone only once the journal is.
         Prior::Saved { copy } => files::copy_durably(copy, path),
     }
+}
+
+fn remove_flannel_links(except: &[String]) -> std::io::Result<()> {
+    links::flannels()?.iter().filter(|link| !except.contains(&link.name)).try_for_each(links::delete)
 }
 
 /// Any mount stays, with what it holds.

@@ -45,6 +45,11 @@ pub enum Undo {
         /// The kubelet's root directory.
         root: PathBuf,
     },
+    /// Removes the devices that flanneld made since: it leaves them when it stops.
+    RemoveFlannelLinks {
+        /// Those that were there before.
+        except: Vec<String>,
+    },
     /// Removes a directory that this run created, with all that was put in it since. Nothing behind a mount is touched.
     RemoveTree {
         /// Which.
@@ -114,6 +119,7 @@ impl fmt::Display for Undo {
                 write!(f, "remove {}", paths.join(", "))
             }
             Self::UnmountVolumes { root } => write!(f, "unmount pods' volumes under {}", root.display()),
+            Self::RemoveFlannelLinks { .. } => f.write_str("remove the network links that flanneld made"),
             Self::RemoveTree { path } => write!(f, "remove {} and what is in it", path.display()),
             Self::RestoreSysctl { name, value } => write!(f, "set {name} = {value}"),
             Self::MakePrivate { path } => write!(f, "make the mount at {} private", path.display()),

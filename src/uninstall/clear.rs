@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Intent, Site, Uninstalled, UninstallError, identity, network, paths, trees};
+use super::{Intent, Site, UninstallError, Uninstalled, identity, network, paths, trees};
 use crate::{
     host::{files, look, processes::Process},
     model::layout,
@@ -70,7 +70,9 @@ fn tell_what_goes_on(site: &Site, intent: &Intent, done: &mut Uninstalled) -> Re
         done.kept(names.join(", "), "kernel parameters keep their values until the next boot");
     }
     let modules = Path::new("/proc/modules");
-    if files::if_present(files::read_text(modules))?.is_some_and(|text| text.lines().any(|line| line.starts_with("br_netfilter "))) {
+    if files::if_present(files::read_text(modules))?
+        .is_some_and(|text| text.lines().any(|line| line.starts_with("br_netfilter ")))
+    {
         done.kept("kernel modules", "they stay loaded until the next boot");
     }
     Ok(())

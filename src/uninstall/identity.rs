@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Intent, Uninstalled, UninstallError, paths};
+use super::{Intent, UninstallError, Uninstalled, paths};
 use crate::model::layout;
 
 /// Removes the kubeconfigs with credentials. What an administrator put beside them stays.

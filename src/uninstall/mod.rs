@@ -20,7 +20,6 @@ use std::path::PathBuf;
 use tokio::task::JoinError;
 
 pub use intent::{DIRECTORIES, Intent, remember_directories};
-pub use paths::ASIDE;
 pub use report::{Kept, Uninstalled};
 
 use crate::{

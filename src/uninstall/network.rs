@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::{Intent, Uninstalled, UninstallError};
+use super::{Intent, UninstallError, Uninstalled};
 use crate::{
     host::{
         files::FileError,
-        links::{self, Link, LinkKind},
+        links::{self, Link},
         look,
     },
     model::Component,
@@ -20,22 +20,24 @@ const ADDRESSES: &str = "/var/lib/cni";
 /// Removes flannel's devices: with flanneld gone nobody keeps their peers up to date. The pods' bridge goes when no
 /// container hangs on it.
 pub(super) fn remove(intent: &Intent, done: &mut Uninstalled) -> Result<(), UninstallError> {
-    let installed = |manifest: &crate::generation::manifest::Manifest| manifest.contents.artifact(Component::Flanneld).is_some();
+    let installed =
+        |manifest: &crate::generation::manifest::Manifest| manifest.contents.artifact(Component::Flanneld).is_some();
     if !intent.manifest.as_ref().is_some_and(installed) {
         return Ok(());
     }
-    let all = list()?;
-    let is_flannels =
-        |link: &&Link| link.name.starts_with("flannel.") && matches!(link.kind, LinkKind::Vxlan { .. } | LinkKind::Wireguard);
-    for link in all.iter().filter(|link| is_flannels(link) || link.name == "flannel-wg" || link.name == "flannel-wg-v6") {
-        delete(link, done)?;
+    for link in links::flannels().map_err(FileError::doing("listing", "the network links"))? {
+        delete(&link, done)?;
     }
+    let all = links::links().map_err(FileError::doing("listing", "the network links"))?;
     if let Some(bridge) = all.iter().find(|link| link.name == BRIDGE) {
         let ports = all.iter().filter(|link| link.controller == Some(bridge.index)).count();
         if ports == 0 {
             delete(bridge, done)?;
         } else {
-            done.kept(BRIDGE, format!("{ports} containers are connected through it; when they are gone: ip link delete {BRIDGE}"));
+            done.kept(
+                BRIDGE,
+                format!("{ports} containers are connected through it; when they are gone: ip link delete {BRIDGE}"),
+            );
         }
     }
     if look::exists(Path::new(ADDRESSES)) {
@@ -43,10 +45,6 @@ pub(super) fn remove(intent: &Intent, done: &mut Uninstalled) -> Result<(), Unin
     }
     done.kept("flannel's rules in iptables or nftables", "they end with the next boot");
     Ok(())
-}
-
-fn list() -> Result<Vec<Link>, UninstallError> {
-    Ok(links::links().map_err(FileError::doing("listing", "the network links"))?)
 }
 
 fn delete(link: &Link, done: &mut Uninstalled) -> Result<(), UninstallError> {

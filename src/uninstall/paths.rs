@@ -2,14 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Intent, Site, Uninstalled, UninstallError};
+use super::{Intent, Site, UninstallError, Uninstalled};
 use crate::{
     host::{files, look},
     model::{Expected, PathState, UnitName, layout},
 };
-
-/// What a file of somebody else's is called while hostlet is installed in its place.
-pub const ASIDE: &str = ".before-hostlet";
 
 /// The first words of every file that hostlet writes for others to read.
 const MARKS: [&str; 2] = ["# Installed by hostlet", "# Written by hostlet"];
@@ -52,11 +49,11 @@ fn difference(expected: &Expected, state: &PathState) -> Option<String> {
 }
 
 fn is_aside(path: &Path) -> bool {
-    path.to_string_lossy().ends_with(ASIDE)
+    path.to_string_lossy().ends_with(layout::ASIDE)
 }
 
 fn put_back(aside: &Path, done: &mut Uninstalled) -> Result<(), UninstallError> {
-    let original = PathBuf::from(aside.to_string_lossy().trim_end_matches(ASIDE));
+    let original = PathBuf::from(aside.to_string_lossy().trim_end_matches(layout::ASIDE));
     if !look::exists(aside) {
         return Ok(());
     }
@@ -91,7 +88,10 @@ pub(super) fn sweep(site: &Site, intent: &Intent, done: &mut Uninstalled) -> Res
             if intent.purge || UNITS.contains(&text.as_str()) {
                 remove_file(&path, done)?;
             } else {
-                done.kept(path.display(), "hostlet wrote it, and no manifest is left that tells whether it was edited; --purge removes it");
+                done.kept(
+                    path.display(),
+                    "hostlet wrote it, and no manifest is left that tells whether it was edited; --purge removes it",
+                );
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Uninstalled, UninstallError};
+use super::{UninstallError, Uninstalled};
 use crate::{
     host::{
         files, look,
@@ -34,7 +34,7 @@ const KUBELETS: [&str; 17] = [
     "usernamespaces",
 ];
 /// What hostlet makes in /opt/hostlet.
-const HOSTLETS: [&str; 4] = ["current", ".hostlet-current", "generations", "store"];
+const HOSTLETS: [&str; 5] = ["bin", "current", ".hostlet-current", "generations", "store"];
 
 /// Unmounts everything below the kubelet's root directory; whether something is still mounted.
 pub(super) fn unmount(root: &Option<PathBuf>, done: &mut Uninstalled) -> Result<bool, UninstallError> {
@@ -67,8 +67,7 @@ pub(super) fn remove_opt(opt: &Path, done: &mut Uninstalled) -> Result<(), Unins
 fn remove(directory: &Path, own: &[&str], done: &mut Uninstalled) -> Result<(), UninstallError> {
     let state = look::at(directory)?;
     let resolved = resolve(directory)?;
-    let is_mount_point =
-        MountTable::of(Process::Own)?.covering(&resolved).is_some_and(|mount| mount.mount_point == resolved);
+    let is_mount_point = MountTable::of(Process::Own)?.covering(&resolved).is_some_and(|mount| mount.mount_point == resolved);
     match state {
         PathState::Absent => Ok(()),
         PathState::Directory { .. } if !is_mount_point => remove_tree(directory, done),
@@ -76,10 +75,10 @@ fn remove(directory: &Path, own: &[&str], done: &mut Uninstalled) -> Result<(), 
             for name in own {
                 remove_tree(&resolved.join(name), done)?;
             }
-            let rest: Vec<String> =
-                files::names(&resolved)?.into_iter().filter(|name| !own.contains(&name.as_str())).collect();
+            let rest: Vec<String> = files::names(&resolved)?.into_iter().filter(|name| !own.contains(&name.as_str())).collect();
             let kind = if is_mount_point { "a mount point" } else { "a link" };
-            let rest = if rest.is_empty() { String::new() } else { format!(", and so is what others put in it: {}", rest.join(", ")) };
+            let rest =
+                if rest.is_empty() { String::new() } else { format!(", and so is what others put in it: {}", rest.join(", ")) };
             done.kept(directory.display(), format!("it is {kind}, which is not hostlet's{rest}"));
             Ok(())
         }

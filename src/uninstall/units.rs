@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Intent, Site, Uninstalled, UninstallError, paths};
+use super::{Intent, Site, UninstallError, Uninstalled, paths};
 use crate::{
     host::{
         namespaces,
@@ -92,7 +92,8 @@ pub(super) async fn name_replaced(intent: &Intent, systemd: &Systemd, done: &mut
         if done.kept.iter().any(|kept| kept.what == path.display().to_string()) {
             return;
         }
-        let why = "not hostlet's; it is neither enabled nor started, and the node has to join its cluster anew before it can be";
+        let why =
+            "not hostlet's; it is neither enabled nor started, and the node has to join its cluster anew before it can be";
         done.kept(path.display(), why);
     }
 }

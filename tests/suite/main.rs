@@ -18,6 +18,7 @@ mod ns_preflight_world;
 mod ns_propagation;
 mod ns_tree;
 mod ns_unmount;
+mod sys_adopt;
 mod sys_install;
 mod sys_machine;
 mod sys_preflight;

@@ -171,7 +171,7 @@ pub(crate) fn subject() -> Subject {
         cni_executables: host.join("cni/bin"),
         cni_configuration: host.join("cni/net.d"),
     };
-    Subject { settings, identity, places, wait: Duration::ZERO }
+    Subject { settings, identity, places, adopt: false, wait: Duration::ZERO }
 }
 
 /// Sets a field of KubeletConfiguration.

@@ -60,7 +60,10 @@ fn ns_what_is_in_use_stays_with_its_parents_and_its_user_is_named() {
         mounts::mount_tmpfs(&root.join("free"), &SMALL).unwrap();
         let in_use = fs::File::open(root.join("outer/inner/file")).unwrap();
         let still = unmount_below(&root).unwrap();
-        assert_eq!(still.iter().map(|mount| mount.mount_point.clone()).collect::<Vec<_>>(), [root.join("outer"), root.join("outer/inner")]);
+        assert_eq!(
+            still.iter().map(|mount| mount.mount_point.clone()).collect::<Vec<_>>(),
+            [root.join("outer"), root.join("outer/inner")]
+        );
         assert!(still[0].why.contains("outer/inner"), "{still:?}");
         assert!(still[1].why.contains(&format!("pid {}", std::process::id())), "{still:?}");
         // And deleting stops at it.
@@ -91,7 +94,10 @@ fn ns_a_secret_that_is_in_use_is_detached_but_not_with_somebody_elses_mount_in_i
         mounts::bind(&precious, &holding.join("bind"), false).unwrap();
         let in_use_too = fs::File::create(holding.join("bind/file")).unwrap();
         let still = unmount_below(&root).unwrap();
-        assert_eq!(still.iter().map(|mount| mount.mount_point.clone()).collect::<Vec<_>>(), [holding.clone(), holding.join("bind")]);
+        assert_eq!(
+            still.iter().map(|mount| mount.mount_point.clone()).collect::<Vec<_>>(),
+            [holding.clone(), holding.join("bind")]
+        );
         drop((in_use, in_use_too));
     });
 }

@@ -151,7 +151,11 @@ async fn sys_what_was_edited_or_added_by_hand_is_kept_and_named() {
         .unwrap();
     let output = uninstall(&machine, &[]).await;
     assert!(output.status.success(), "{output}");
-    for kept in ["/etc/sysctl.d/90-hostlet.conf: changed", "/usr/local/bin/kubelet: changed", "/etc/kubernetes/manifests: it holds mine.yaml"] {
+    for kept in [
+        "/etc/sysctl.d/90-hostlet.conf: changed",
+        "/usr/local/bin/kubelet: changed",
+        "/etc/kubernetes/manifests: it holds mine.yaml",
+    ] {
         assert!(output.stdout.contains(kept), "{kept:?} is not in {output}");
     }
     machine
@@ -228,7 +232,8 @@ async fn sys_leftovers_of_an_installation_whose_directory_was_deleted_by_hand_ar
     assert_eq!(active.stdout, "inactive\ninactive\n");
     let difference = before.diff(&snapshot(&machine).await);
     // Without a manifest nobody knows what these belong to.
-    let unknown = ["/var/lib/kubelet", "/etc/kubernetes", "/opt/cni", "/etc/cni", "kubernetes.io", "flannel.1", "10.244", "/run/flannel"];
+    let unknown =
+        ["/var/lib/kubelet", "/etc/kubernetes", "/opt/cni", "/etc/cni", "kubernetes.io", "flannel.1", "10.244", "/run/flannel"];
     let unexpected: Vec<_> = difference.0.iter().filter(|line| !unknown.iter().any(|known| line.contains(known))).collect();
     assert!(unexpected.is_empty(), "{unexpected:#?}");
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     config::{Datastore, FlannelIdentity, Settings},
-    facts::{HostFacts, RootMount},
+    facts::{Foreign, HostFacts, RootMount},
     model::{UnitName, layout},
     plan::wanted::Builder,
     transaction::Content,
@@ -18,14 +18,15 @@ const USUAL_RUNTIME: &str = "containerd.service";
 
 pub(super) fn render(builder: &mut Builder, settings: &Settings, facts: &HostFacts) {
     root_mount(builder, settings, facts);
-    kubelet(builder, settings);
+    kubelet(builder, settings, &facts.foreign);
     flanneld(builder, settings);
 }
 
-fn kubelet(builder: &mut Builder, settings: &Settings) {
+fn kubelet(builder: &mut Builder, settings: &Settings, foreign: &Foreign) {
     let path = unit_path("kubelet.service");
     builder.host_file(&path, Content::Plain(KUBELET.into()), "runs the kubelet");
     let mut reads = vec![path];
+    adopt(builder, foreign, &mut reads);
     if let Some(text) = kubelet_drop_in(settings) {
         let path = PathBuf::from(format!("{}/kubelet.service.d/10-hostlet.conf", layout::UNITS));
         builder.directory(format!("{}/kubelet.service.d", layout::UNITS), 0o755, "drop-ins of kubelet.service");
@@ -38,6 +39,21 @@ fn kubelet(builder: &mut Builder, settings: &Settings) {
     }
     let inputs = ["bin/kubelet", "etc/kubelet.json", "etc/kubelet.env", "etc/ca.crt"];
     builder.unit(UnitName::known("kubelet.service"), &inputs, reads);
+}
+
+/// Another kubelet's files, which systemd would read for our unit of the same name.
+fn adopt(builder: &mut Builder, foreign: &Foreign, reads: &mut Vec<PathBuf>) {
+    for (path, saved) in &foreign.aside {
+        builder.saved_file(path.clone(), saved.content.clone(), saved.mode);
+    }
+    for path in &foreign.moved {
+        builder.absent(path.clone(), "it was written for the kubelet that hostlet replaces, and is kept beside it");
+    }
+    for path in &foreign.masks {
+        builder.host_link(path.clone(), "/dev/null", "keeps a package's drop-in, written for its own kubelet, from ours");
+        reads.push(path.clone());
+    }
+    builder.replace(foreign.units.clone());
 }
 
 /// A drop-in may add to these lists, not replace them: naming a unit or a mount that does not exist does no harm.

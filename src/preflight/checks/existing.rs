@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::{
     host::{
         files::{self, if_present},
+        look,
         processes::Process,
     },
+    model::layout,
     preflight::{
         Subject,
         check::{Check, ERROR, Judgement, Look, Looked, USUAL, Unclear},
@@ -64,24 +66,52 @@ const UNITS: [(&str, &str); 9] = [
 ];
 
 fn existing(subject: &Subject) -> Looked {
-    let (mut found, mut remedies) = (Vec::new(), Vec::new());
+    let (mut found, mut remedies, mut adopted) = (Vec::new(), Vec::new(), Vec::new());
+    let mut adoptable = false;
     for process in Process::all()? {
         if PROGRAMS.contains(&process.name.as_str()) && !is_ours(subject, &process, &process.name) {
+            let can_be_adopted = can_be_adopted(&process);
+            if can_be_adopted && subject.adopt {
+                adopted.push(process.to_string());
+                continue;
+            }
+            adoptable |= can_be_adopted;
             let container = if process.is_in_container() { ", in a container" } else { "" };
             found.push(format!("{process} runs{container}"));
             remedies.push(stopping(&process));
         }
     }
     for (path, remedy) in units(subject)? {
+        let is_kubelets = path.to_string_lossy().contains("kubelet.service");
+        if is_kubelets && subject.adopt {
+            adopted.push(path.display().to_string());
+            continue;
+        }
+        adoptable |= is_kubelets;
         found.push(format!("{} is not hostlet's", path.display()));
         remedies.push(remedy.to_owned());
     }
+    if adoptable {
+        remedies.insert(
+            0,
+            "`hostlet install --adopt` takes the kubelet over with its node identity; or, to get rid of it:".to_owned(),
+        );
+    }
     remedies.dedup();
-    Ok(if found.is_empty() {
+    Ok(if found.is_empty() && !adopted.is_empty() {
+        Judgement::pass(format!("taken over: {}", adopted.join(", ")))
+    } else if found.is_empty() {
         Judgement::pass("none")
     } else {
         Judgement::failure(found.join("\n")).remedy(remedies.join("\n"))
     })
+}
+
+/// Whether `install --adopt` can stop it, and bring it back: a kubelet that a service of its own runs, whatever that does
+/// with namespaces. One in a container of an engine's, or in a pod, is theirs.
+pub(super) fn can_be_adopted(process: &Process) -> bool {
+    let service = process.unit().is_some_and(|unit| unit.ends_with(".service"));
+    process.name == "kubelet" && service && !process.is_in_container()
 }
 
 fn stopping(process: &Process) -> String {
@@ -117,20 +147,35 @@ fn units(subject: &Subject) -> Result<Vec<(PathBuf, &'static str)>, Unclear> {
         }
         for (unit, remedy) in UNITS {
             let path = directory.join(unit);
+            // One of ours comes first in systemd's order.
+            let shadowed = directory != Path::new(layout::UNITS) && is_ours_in_etc(unit, &home)?;
             if let Some(text) = if_present(files::read_text(&path))?
                 && !text.contains(&*home)
+                && !shadowed
             {
                 found.push((path, remedy));
             }
             if unit == "kubelet.service" {
                 let drop_ins = directory.join(format!("{unit}.d"));
                 for name in files::names(&drop_ins)?.iter().filter(|name| name.ends_with("kubeadm.conf")) {
-                    found.push((drop_ins.join(name), remedy));
+                    if !is_masked(name)? {
+                        found.push((drop_ins.join(name), remedy));
+                    }
                 }
             }
         }
     }
     Ok(found)
+}
+
+fn is_ours_in_etc(unit: &str, home: &str) -> Result<bool, Unclear> {
+    Ok(if_present(files::read_text(&Path::new(layout::UNITS).join(unit)))?.is_some_and(|text| text.contains(home)))
+}
+
+/// A link to /dev/null in /etc keeps systemd from reading drop-ins of that name anywhere.
+fn is_masked(drop_in: &str) -> Result<bool, Unclear> {
+    let path = Path::new(layout::UNITS).join("kubelet.service.d").join(drop_in);
+    Ok(look::link_target(&path)?.is_some_and(|target| target == Path::new("/dev/null")))
 }
 
 /// What the kubelet and the runtime would act on: manifests of static pods, and a CNI configuration that sorts before or
@@ -141,7 +186,7 @@ fn leftovers(subject: &Subject) -> Looked {
     let manifests = Path::new("/etc/kubernetes/manifests");
     for name in files::names(manifests)?.into_iter().filter(|name| !name.starts_with('.')) {
         // After the first installation they are the cluster's own.
-        if !installed {
+        if !installed && !subject.adopt {
             found.push(format!("{} would be started as a static pod", manifests.join(name).display()));
         }
     }

@@ -191,6 +191,9 @@ fn bindable(subject: &Subject) -> Looked {
 /// Whether the one who will listen already does: a second run passes.
 fn is_expected(subject: &Subject, service: Service, holder: &Holder) -> bool {
     match (service, holder) {
+        (Service::Own("kubelet"), Holder::Process(process)) if subject.adopt && super::existing::can_be_adopted(process) => {
+            true
+        }
         (Service::Own(name), Holder::Process(process)) => super::existing::is_ours(subject, process, name),
         (Service::Pod("kube-proxy"), Holder::Process(process)) => process.name == "kube-proxy",
         // A process of that name outside a pod is another installation's.

@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
         remedy: "remove the option from the file named; a kubelet cannot be sandboxed: pods' secrets would be invisible",
         deadline: USUAL,
         may_become_true: false,
-        look: Look::Async(|_, _| Box::pin(sandboxing(UnitName::known("kubelet.service")))),
+        look: Look::Async(kubelet),
     },
     Check {
         id: "runtime-sandboxing",
@@ -31,6 +31,16 @@ pub(super) const CHECKS: &[Check] = &[
         look: Look::Async(runtime),
     },
 ];
+
+fn kubelet(subject: Arc<Subject>, _: Instant) -> Looking {
+    Box::pin(async move {
+        // The unit that is there, and its drop-ins, are moved aside.
+        if subject.adopt && !super::existing::is_installed(&subject) {
+            return Ok(Judgement::pass("the unit that is there now is replaced"));
+        }
+        sandboxing(UnitName::known("kubelet.service")).await
+    })
+}
 
 fn runtime(subject: Arc<Subject>, _: Instant) -> Looking {
     Box::pin(async move { sandboxing(subject.settings.runtime.unit.clone()).await })
