@@ -101,6 +101,16 @@ async fn assert_refused_without_the_flag(machine: &Machine, named: &[&str]) {
     assert!(difference.is_empty(), "{difference}");
 }
 
+/// Whether only the time and the inode of a file or link differ: it was restored.
+fn is_the_same_written_again(line: &str, before: &Snapshot, after: &Snapshot) -> bool {
+    let Some(name) = line.strip_prefix("~ ").and_then(|line| line.split(": ").next()) else { return false };
+    let without_time = |snapshot: &Snapshot| {
+        let words: Vec<String> = snapshot.get(name).unwrap_or_default().split(' ').map(str::to_owned).collect();
+        [words.get(..4).unwrap_or_default(), words.get(6..).unwrap_or_default()].concat()
+    };
+    name.starts_with("file ") && without_time(before) == without_time(after)
+}
+
 /// Whether containerd sees the secret, and whether the host reads it.
 async fn secret_is_seen(machine: &Machine) -> (bool, bool) {
     let in_containerd = "grep -q 'kubernetes.io~secret' /proc/$(pidof -s containerd)/mountinfo";
@@ -168,8 +178,9 @@ async fn sys_when_the_new_kubelet_crashes_the_old_one_is_back_whichever_it_was()
         let output = hostlet(&machine, &["install", "--adopt"]).await;
         assert_eq!(output.status.code(), Some(5), "{output}");
         assert!(output.stderr.contains("this release crashes after it was ready"), "{output}");
-        let difference = before.diff(&snapshot(&machine).await);
-        assert!(difference.is_empty(), "{unit}: {difference}");
+        let after = snapshot(&machine).await;
+        let difference = before.diff(&after).0.into_iter().filter(|line| !is_the_same_written_again(line, &before, &after));
+        assert_eq!(difference.collect::<Vec<_>>(), Vec::<String>::new(), "{unit}");
         for (question, answer) in [("is-active", "active\n"), ("is-enabled", "enabled\n")] {
             assert_eq!(machine.run(&["systemctl", question, unit]).await.unwrap().stdout, answer, "{unit}");
         }
