@@ -30,7 +30,7 @@ pub(super) async fn run(events: Events, purge: bool) -> Result<Done, Failure> {
     let done = outcome?;
     let mut json = serde_json::to_value(&result).map_err(|error| Failure::Bug(error.to_string()))?;
     json["kept"] = json!(done.kept);
-    Done::new(done, &json)
+    Done::new(&done, &json)
 }
 
 fn result_of(outcome: &Result<Uninstalled, Failure>, started: Timestamp) -> RunResult {

@@ -123,12 +123,17 @@ impl Failure {
             | Self::NoConfiguration(_)
             | Self::Plan(_)
             | Self::Facts(FactsError::Token { .. } | FactsError::Authority { .. }) => Outcome::Misconfigured,
-            Self::Facts(_) | Self::File(_) | Self::NotRoot | Self::NoSystemd(_) | Self::Refused(_) => Outcome::Refused,
+            Self::Facts(_)
+            | Self::File(_)
+            | Self::NotRoot
+            | Self::NoSystemd(_)
+            | Self::Refused(_)
+            | Self::Uninstall(UninstallError::NotOnTheHost) => Outcome::Refused,
             Self::Fetch { .. } => Outcome::FetchFailed,
             Self::Undone(_) => Outcome::Restored,
-            Self::Uninstall(UninstallError::NotOnTheHost) => Outcome::Refused,
-            Self::LeftBehind { .. } | Self::Unrecovered(_) | Self::Journal(_) => Outcome::Broken,
-            Self::Uninstall(_) | Self::NotRemoved(_) => Outcome::Broken,
+            Self::LeftBehind { .. } | Self::Unrecovered(_) | Self::Journal(_) | Self::Uninstall(_) | Self::NotRemoved(_) => {
+                Outcome::Broken
+            }
             Self::Locked(_) => Outcome::Busy,
             Self::Interrupted => Outcome::Interrupted,
             Self::Bug(_) | Self::Rehearsal(_) => Outcome::Bug,
@@ -154,7 +159,7 @@ pub fn as_root() -> Result<(), Failure> {
 }
 
 fn left(done: &Uninstalled) -> String {
-    done.left.iter().map(|left| format!("\n  {left}")).collect()
+    done.left.iter().fold(String::new(), |text, left| text + "\n  " + &left.to_string())
 }
 
 fn list(left_behind: &[LeftBehind]) -> String {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Wanted, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
-    facts::{Credentials, HostFacts, KernelAbilities, RootMount},
+    facts::{Credentials, Foreign, HostFacts, KernelAbilities, RootMount},
     model::{Expected, Secret},
 };
 
@@ -26,6 +26,7 @@ fn parse(text: &str) -> Settings {
 
 fn facts() -> HostFacts {
     HostFacts {
+        foreign: Foreign::default(),
         hostname: "node-07".to_owned(),
         machine: "x86_64".to_owned(),
         default_sources: vec!["10.0.1.7".parse().unwrap()],

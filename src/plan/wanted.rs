@@ -90,8 +90,8 @@ impl Builder {
 
     /// What a file of somebody else's held, kept as it was.
     pub(super) fn saved_file(&mut self, path: PathBuf, content: Vec<u8>, mode: u32) {
-        // It may hold a credential: plans do not show it.
-        let content = Content::Secret(Secret::new(content));
+        // What only its owner may read is shown by no plan.
+        let content = if mode == 0o600 { Content::Secret(Secret::new(content)) } else { Content::Plain(content) };
         let expected = Expected::File { digest: content.digest(), mode };
         self.expect(path.clone(), expected, "what an earlier kubelet's unit read, for when hostlet is uninstalled");
         self.0.host_files.insert(path, content);

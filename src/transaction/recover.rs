@@ -5,11 +5,7 @@ use std::path::Path;
 
 use super::{ChangeError, Ground, Prior, Undo, journal, perform::switch};
 use crate::{
-<<<<<<< HEAD
-    host::{files, look, mounts, parameters, tree},
-=======
-    host::{files, links, mounts, parameters, tree},
->>>>>>> ec4a02c (Take over a kubelet that somebody else installed, and bring it back when ours fails)
+    host::{files, links, look, mounts, parameters, tree},
     output::{Event, Events},
 };
 

@@ -14,7 +14,7 @@ pub(super) fn host(site: &Site, intent: &Intent, done: &mut Uninstalled) -> Resu
     paths::sweep(site, intent, done)?;
     identity::remove(intent, done)?;
     network::remove(intent, done)?;
-    trees::remove_root(&intent.root_directory(), done)?;
+    trees::remove_root(intent.root_directory().as_ref(), done)?;
     paths::remove_directories(intent, done)?;
     tell_what_goes_on(site, intent, done)
 }
@@ -42,7 +42,7 @@ pub(super) fn own(site: &Site, intent: &Intent, done: &mut Uninstalled) -> Resul
         trees::remove_tree(&site.state.join(name), done)?;
     }
     if done.left.is_empty() {
-        intent.end(site)?;
+        Intent::end(site)?;
         if intent.manifest.is_some() {
             done.removed(format!("remove {}", site.state.display()));
         }

@@ -57,7 +57,7 @@ impl Intent {
     }
 
     /// Ends it: the last that is left of hostlet.
-    pub(super) fn end(&self, site: &Site) -> Result<(), FileError> {
+    pub(super) fn end(site: &Site) -> Result<(), FileError> {
         files::if_present(files::remove_file(&site.state.join(MARKER)))?;
         files::remove_directory_if_empty(&site.state)
     }

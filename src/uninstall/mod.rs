@@ -81,7 +81,7 @@ pub async fn carry_out(site: &Site, intent: Intent, systemd: &Systemd, events: &
     units::stop(&units.services, systemd, &mut done).await?;
     let (site, intent) = (site.clone(), intent);
     let root = intent.root_directory();
-    let (mut done, still) = blocking(done, move |done| trees::unmount(&root, done)).await?;
+    let (mut done, still) = blocking(done, move |done| trees::unmount(root.as_ref(), done)).await?;
     if still {
         // A mount unit cannot be stopped while something is mounted below it; the next run does so.
         units::disable(&units, systemd, &mut done).await?;

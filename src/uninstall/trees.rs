@@ -37,7 +37,7 @@ const KUBELETS: [&str; 17] = [
 const HOSTLETS: [&str; 5] = ["bin", "current", ".hostlet-current", "generations", "store"];
 
 /// Unmounts everything below the kubelet's root directory; whether something is still mounted.
-pub(super) fn unmount(root: &Option<PathBuf>, done: &mut Uninstalled) -> Result<bool, UninstallError> {
+pub(super) fn unmount(root: Option<&PathBuf>, done: &mut Uninstalled) -> Result<bool, UninstallError> {
     let Some(root) = root else { return Ok(false) };
     let root = resolve(root)?;
     let before = MountTable::of(Process::Own)?.below(&root).len();
@@ -55,8 +55,8 @@ pub(super) fn unmount(root: &Option<PathBuf>, done: &mut Uninstalled) -> Result<
 
 /// Removes the kubelet's root directory. Where it is a file system or a link that somebody gave to the kubelet, that stays,
 /// and only what kubelets make in it goes.
-pub(super) fn remove_root(root: &Option<PathBuf>, done: &mut Uninstalled) -> Result<(), UninstallError> {
-    root.as_ref().map_or(Ok(()), |root| remove(root, &KUBELETS, done))
+pub(super) fn remove_root(root: Option<&PathBuf>, done: &mut Uninstalled) -> Result<(), UninstallError> {
+    root.map_or(Ok(()), |root| remove(root, &KUBELETS, done))
 }
 
 /// Removes `/opt/hostlet`.

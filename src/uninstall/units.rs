@@ -1,6 +1,6 @@
 //! Stopping and disabling our units, and no others that have their names.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::{Intent, Site, UninstallError, Uninstalled, paths};
 use crate::{
@@ -39,7 +39,11 @@ pub(super) async fn ours(site: &Site, intent: &Intent, systemd: &Systemd) -> Res
         if own.as_ref() == Some(&name) || !is_ours(site, &state) {
             continue;
         }
-        if name.as_str().ends_with(".mount") { units.mounts.push(name) } else { units.services.push(name) }
+        if Path::new(name.as_str()).extension().is_some_and(|kind| kind == "mount") {
+            units.mounts.push(name);
+        } else {
+            units.services.push(name);
+        }
     }
     Ok(units)
 }
