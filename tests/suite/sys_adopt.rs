@@ -30,7 +30,7 @@ install -m 0755 /usr/local/sbin/hostlet /usr/bin/kubelet
 "#;
 
 /// As the deb packages of Kubernetes lay it.
-const PACKAGED: &str = r#"
+const PACKAGED: &str = r"
 mkdir -p /usr/lib/systemd/system/kubelet.service.d
 cat >/usr/lib/systemd/system/kubelet.service <<'END'
 [Unit]
@@ -51,10 +51,10 @@ mkdir -p /etc/systemd/system/kubelet.service.d
 printf '[Service]\nEnvironment=KUBELET_EXTRA_ARGS=--v=2\n' >/etc/systemd/system/kubelet.service.d/20-mine.conf
 systemctl daemon-reload; systemctl enable --now kubelet.service
 until ss -ltn | grep -q :10250; do sleep 0.05; done
-"#;
+";
 
 /// The containerized kubelet: its mounts stay in its own namespace.
-const CONTAINERIZED: &str = r#"
+const CONTAINERIZED: &str = r"
 cat >/etc/systemd/system/kubelet-container.service <<'END'
 [Unit]
 Description=kubelet in a container
@@ -66,7 +66,7 @@ WantedBy=multi-user.target
 END
 systemctl daemon-reload; systemctl enable --now kubelet-container.service
 until ss -ltn | grep -q :10250; do sleep 0.05; done
-"#;
+";
 
 const SECRET: &str = "/var/lib/kubelet/pods/5ec7e700-0000-4000-8000-000000000001/volumes/kubernetes.io~secret/token/token";
 
