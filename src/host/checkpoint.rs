@@ -1,8 +1,8 @@
 //! Points at which a test kills this process, as a power cut would: they number themselves, so that a test reaches each.
 //!
 //! Promise: outside of a rehearsal, which only the marker in /run tells, a point does nothing at all.
-//! `HOSTLET_TEST_KILL_AT=N` ends the process at the N-th point with SIGKILL; `HOSTLET_TEST_COUNT=FILE` appends the name of
-//! each point to a file.
+//! `HOSTLET_TEST_KILL_AT` ends the process with SIGKILL at a point: its number, or its name. `HOSTLET_TEST_COUNT=FILE`
+//! appends the number and the name of each point to a file.
 
 use std::{
     env, fmt, fs,
@@ -26,7 +26,7 @@ use crate::model::layout;
 /// What the environment asks for.
 #[derive(Debug, Default)]
 struct Mode {
-    kill_at: Option<usize>,
+    kill_at: Option<String>,
     names: Option<PathBuf>,
 }
 
@@ -35,10 +35,7 @@ impl Mode {
         if !Path::new(layout::REHEARSAL).exists() {
             return Self::default();
         }
-        Self {
-            kill_at: env::var("HOSTLET_TEST_KILL_AT").ok().and_then(|number| number.parse().ok()),
-            names: env::var_os("HOSTLET_TEST_COUNT").map(PathBuf::from),
-        }
+        Self { kill_at: env::var("HOSTLET_TEST_KILL_AT").ok(), names: env::var_os("HOSTLET_TEST_COUNT").map(PathBuf::from) }
     }
 }
 
@@ -56,7 +53,7 @@ pub fn checkpoint(name: impl fmt::Display) {
     {
         let _ = writeln!(file, "{number} {name}");
     }
-    if mode.kill_at == Some(number) {
+    if mode.kill_at.as_ref().is_some_and(|at| *at == number.to_string() || *at == name.to_string()) {
         let _ = kill(Pid::this(), Signal::SIGKILL);
         // The signal takes a moment to reach every thread, and this one must not go on.
         loop {
