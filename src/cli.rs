@@ -90,6 +90,12 @@ pub enum Command {
         #[arg(long)]
         purge: bool,
     },
+    /// Undoes a run that was ended in the middle; every run that changes the host does so first
+    Recover {
+        /// Run by hostlet-recover.service, before the kubelet: units are left to systemd, which starts them afterwards
+        #[arg(long)]
+        at_boot: bool,
+    },
     /// Installs for real on a throwaway copy of this machine with its own systemd; the machine stays as it was
     Rehearse {
         /// Further arguments of the install that is rehearsed, after `--`
@@ -129,6 +135,7 @@ impl Command {
             Self::Install { .. } => "install",
             Self::Status { .. } => "status",
             Self::Uninstall { .. } => "uninstall",
+            Self::Recover { .. } => "recover",
             Self::Rehearse { .. } => "rehearse",
             Self::Config(_) => "config",
             Self::StandIn { .. } => "stand-in",

@@ -9,6 +9,7 @@ mod activate;
 mod failure;
 mod fetching;
 mod prepare;
+mod recovery;
 mod status;
 mod uninstall;
 
@@ -17,11 +18,12 @@ use std::path::PathBuf;
 pub use activate::{Installed, UnitHealth};
 pub use failure::{Cause, Failure, as_root};
 pub use prepare::{Prepared, local_preflight, prepare};
+pub use recovery::{Recovered, Recovery, recover};
 pub use status::{Propagation, Status, status};
 use tokio_util::sync::CancellationToken;
 pub use uninstall::{finish_uninstall, uninstall};
 
-use crate::{config::Settings, model::layout, output::Events};
+use crate::{config::Settings, host::checkpoint::checkpoint, model::layout, output::Events};
 
 /// What a run works with.
 #[derive(Clone)]
@@ -59,17 +61,24 @@ pub async fn install(context: &Context, anew: bool) -> Result<Installed, Failure
     if prepared.plan.is_empty() {
         return Ok(Installed::unchanged(&prepared));
     }
+    checkpoint("stage: planned");
     let cleared = prepare::preflight(context, &prepared).await?;
+    checkpoint("stage: cleared");
     let verified = fetching::fetch(context, &cleared, &prepared).await?;
+    checkpoint("stage: verified");
     let mut transaction = activate::begin(context).await?;
     let attempt = async {
         let staged = activate::stage(context, &mut transaction, &prepared, verified).await?;
+        checkpoint("stage: staged");
         let active = activate::activate(context, &mut transaction, &prepared).await?;
+        checkpoint("stage: active");
         let healthy = activate::health(context, active).await?;
-        Ok((staged, healthy))
+        checkpoint("stage: healthy");
+        let generation = activate::remember(context, &mut transaction, &prepared, staged.as_ref())?;
+        Ok((generation, healthy))
     };
     match attempt.await {
-        Ok((staged, healthy)) => activate::commit(context, transaction, &prepared, staged.as_ref(), &healthy),
+        Ok((generation, healthy)) => activate::commit(transaction, &prepared, generation, &healthy).await,
         Err(cause) => Err(Failure::undone(cause, transaction.undo().await)),
     }
 }

@@ -4,6 +4,7 @@ mod configuration;
 mod install;
 mod plan;
 mod preflight;
+mod recover;
 mod rehearse;
 mod status;
 mod uninstall;
@@ -101,6 +102,7 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Install { reinstall, adopt } => install::run(&global, events, reinstall, adopt).await,
         Command::Status { exit_code } => status::run(exit_code).await,
         Command::Uninstall { purge } => uninstall::run(events, purge).await,
+        Command::Recover { at_boot } => recover::run(&global, &events, at_boot).await,
         Command::Rehearse { arguments } => rehearse::run(&global, events, arguments).await,
         Command::StandIn { .. } => Err(Failure::Bug("a stand-in is started before the command line is read".to_owned())),
     }

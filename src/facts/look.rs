@@ -29,6 +29,7 @@ pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
     Ok(HostFacts {
         hostname: sysinfo::System::host_name().unwrap_or_default(),
         machine: sysinfo::System::cpu_arch(),
+        program: files::digest(Path::new("/proc/self/exe"))?,
         default_sources: network::default_sources(),
         resolved_stub: resolved_stub()?,
         kernel: KernelAbilities { overlay: parameters::has_overlay()?, bridge_netfilter: parameters::has_bridge_netfilter() },

@@ -14,7 +14,7 @@ pub use observed::{Activity, Footprint, Observed, UnitFacts};
 use crate::{
     generation::manifest::Manifest,
     host::{files::FileError, mounts::MountTableError, systemd::SystemdError},
-    model::{Secret, UnitName},
+    model::{Digest, Secret, UnitName},
 };
 
 /// Something about the host could not be found out, or a file that the configuration names is not what it should be.
@@ -64,6 +64,8 @@ pub struct HostFacts {
     pub hostname: String,
     /// The kernel's name for the processor: `x86_64`.
     pub machine: String,
+    /// The digest of this program.
+    pub program: Digest,
     /// The source addresses of the default routes, IPv4 before IPv6.
     pub default_sources: Vec<IpAddr>,
     /// Whether `/etc/resolv.conf` leads to systemd-resolved's stub, which pods cannot reach.

@@ -6,6 +6,7 @@ use super::manifest::{Contents, Manifest, SCHEMA};
 use crate::{
     fetch::FetchError,
     host::{
+        checkpoint::checkpoint,
         files::{self, FileError},
         tree,
     },
@@ -73,6 +74,7 @@ pub fn stage(
     text.push(b'\n');
     files::write(&staging.join("manifest.json"), &text, 0o644)?;
     files::sync_directory(&staging)?;
+    checkpoint("stage: the generation is laid, not yet visible");
     files::rename(&staging, &directory)?;
     Ok(Staged { manifest })
 }

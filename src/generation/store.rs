@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use super::StageError;
 use crate::{
     fetch::Verified,
-    host::{files, look, tree},
+    host::{checkpoint::checkpoint, files, look, tree},
     model::{Digest, layout},
 };
 
@@ -21,8 +21,10 @@ pub fn admit(opt: &Path, verified: &Verified) -> Result<BTreeMap<String, Digest>
     let unpacked = verified.unpack(&executables)?;
     files::sync_directory(&executables)?;
     files::sync_directory(&staging)?;
+    checkpoint(format_args!("stage: {name} is unpacked, not yet visible"));
     if look::exists(&entry) {
         files::exchange(&staging, &entry)?;
+        checkpoint(format_args!("stage: {name} is exchanged"));
         tree::remove(&staging)?;
     } else {
         files::rename(&staging, &entry)?;

@@ -1,8 +1,8 @@
 //! Reading and writing files so that a power cut leaves the old or the new content, never a mixture.
 //!
 //! Promise: `write` and `rename` return after the data and the directory entry were fsynced. Gap: the temporary file of
-//! a killed `write` stays beside its target; its name starts with `.hostlet-`, and the next `write` of the same target
-//! removes it.
+//! a killed `write` stays beside its target; its name starts with `.hostlet-`, and the next `write` of the same target, or
+//! `remove_temporary`, removes it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::checkpoint::checkpoint;
 use crate::model::{Digest, Hasher};
 
 /// An operation on a file failed.
@@ -158,6 +159,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         let mut file = create_new(&temporary, mode)?;
         file.write_all(content).map_err(FileError::doing("writing", path))?;
         file.sync_all().map_err(FileError::doing("syncing", path))?;
+        checkpoint(format_args!("file: a temporary one beside {}", path.display()));
         rename(&temporary, path)
     };
     attempt().inspect_err(|_| {
@@ -170,6 +172,7 @@ pub fn link(path: &Path, target: &Path) -> Result<()> {
     let temporary = temporary_beside(path);
     if_present(remove_file(&temporary))?;
     std::os::unix::fs::symlink(target, &temporary).map_err(FileError::doing("linking", path))?;
+    checkpoint(format_args!("file: a temporary link beside {}", path.display()));
     rename(&temporary, path).inspect_err(|_| {
         let _ = fs::remove_file(&temporary);
     })
@@ -184,7 +187,19 @@ pub fn exchange(one: &Path, other: &Path) -> Result<()> {
     sync_directory(parent(other))
 }
 
-/// Copies content, mode and owner to a file that appears whole: a temporary one beside it, fsync, rename.
+/// Removes what a killed operation on this path left beside it.
+pub fn remove_temporary(path: &Path) -> Result<()> {
+    if_present(remove_file(&temporary_beside(path))).map(drop)
+}
+
+/// Whether the name is that of a temporary file of this module's.
+#[must_use]
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(".hostlet-")
+}
+
+/// Copies content, mode, owner and time of change to a file that appears whole: a temporary one beside it, fsync, rename.
+/// The time matters to systemd, which takes a unit's file with a newer one for changed.
 pub fn copy_durably(from: &Path, to: &Path) -> Result<()> {
     let temporary = temporary_beside(to);
     if_present(remove_file(&temporary))?;
@@ -196,7 +211,27 @@ pub fn copy_durably(from: &Path, to: &Path) -> Result<()> {
         std::os::unix::fs::fchown(&target, Some(metadata.uid()), Some(metadata.gid()))
             .map_err(FileError::doing("setting the owner of", to))?;
         target.set_permissions(metadata.permissions()).map_err(FileError::doing("setting the mode of", to))?;
+        let changed = metadata.modified().map_err(FileError::doing("looking at", from))?;
+        target.set_modified(changed).map_err(FileError::doing("setting the time of", to))?;
         target.sync_all().map_err(FileError::doing("syncing", to))?;
+        checkpoint(format_args!("file: a temporary copy beside {}", to.display()));
+        rename(&temporary, to)
+    };
+    attempt().inspect_err(|_| {
+        let _ = fs::remove_file(&temporary);
+    })
+}
+
+/// Copies the content to a file of ours with this mode, which appears whole.
+pub fn copy_content(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let temporary = temporary_beside(to);
+    if_present(remove_file(&temporary))?;
+    let attempt = || -> Result<()> {
+        let mut source = open(from)?;
+        let mut target = create_new(&temporary, mode)?;
+        io::copy(&mut source, &mut target).map_err(FileError::doing("copying to", to))?;
+        target.sync_all().map_err(FileError::doing("syncing", to))?;
+        checkpoint(format_args!("file: a temporary copy beside {}", to.display()));
         rename(&temporary, to)
     };
     attempt().inspect_err(|_| {
@@ -238,6 +273,7 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
         Ok(()) => {
             fs::set_permissions(path, fs::Permissions::from_mode(mode))
                 .map_err(FileError::doing("setting the mode of", path))?;
+            sync_directory(path)?;
             sync_directory(parent(path))
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -306,6 +342,19 @@ mod tests {
         fs::write(directory.path().join(".hostlet-file"), "half").unwrap();
         write(&directory.path().join("file"), b"whole", 0o644).unwrap();
         assert_eq!(names(directory.path()).unwrap(), ["file"]);
+    }
+
+    #[test]
+    fn a_copy_has_the_mode_and_the_time_of_what_was_copied() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        fs::write(&from, "x").unwrap();
+        fs::set_permissions(&from, fs::Permissions::from_mode(0o640)).unwrap();
+        let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        File::options().write(true).open(&from).unwrap().set_modified(time).unwrap();
+        copy_durably(&from, &to).unwrap();
+        let copy = fs::metadata(&to).unwrap();
+        assert_eq!((copy.permissions().mode() & 0o7777, copy.modified().unwrap()), (0o640, time));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
 pub mod capabilities;
+pub mod checkpoint;
 pub mod container;
 pub mod cri;
 pub mod detached;
@@ -16,6 +17,7 @@ pub mod kernel;
 pub mod links;
 pub mod lock;
 pub mod look;
+pub mod moment;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;

@@ -15,6 +15,10 @@ pub const STATE: &str = "/var/lib/hostlet";
 pub const CACHE: &str = "/var/cache/hostlet";
 /// Lock and result of the last run.
 pub const RUN: &str = "/run/hostlet";
+/// Exists in throwaway copies of a machine and nowhere else: what is for rehearsals and tests works only where it is.
+pub const REHEARSAL: &str = "/run/hostlet-rehearsal";
+/// This program, where the units that run it find it whatever the user did with the file that was started.
+pub const PROGRAM: &str = "/opt/hostlet/bin/hostlet";
 /// Unit files of the administrator; systemd.unit(5).
 pub const UNITS: &str = "/etc/systemd/system";
 /// What a file of somebody else's ends with while hostlet's is in its place; systemd does not read it.

@@ -15,11 +15,11 @@ use crate::{
     fetch::Verified,
     generation::{self, Staged},
     health::{self, Gate, Healthy, PropagationGate},
-    host::{files, healthz::Endpoint, look, systemd::Systemd},
+    host::{healthz::Endpoint, look, systemd::Systemd},
     model::{Artifact, Digest, UnitName, layout},
     output::Event,
     plan::Step,
-    transaction::{ChangeError, Prior, Transaction, Undo, journal::Header, started_unit},
+    transaction::{ChangeError, Transaction, Undo, journal::Header, started_unit},
     uninstall,
 };
 
@@ -124,6 +124,7 @@ fn register_staging(transaction: &mut Transaction, prepared: &Prepared) -> Resul
 pub(super) async fn activate(context: &Context, transaction: &mut Transaction, prepared: &Prepared) -> Result<Active, Cause> {
     context.events.emit(Event::Stage { name: "activate" });
     let mut started = Vec::new();
+    transaction.foresee(&prepared.plan.steps).await?;
     for step in &prepared.plan.steps {
         if context.stop.is_cancelled() {
             return Err(Cause::Interrupted);
@@ -196,20 +197,32 @@ fn kubelet_healthz(settings: &Settings) -> Option<Endpoint> {
     Some(Endpoint::new(SocketAddr::new(address, port), "/healthz"))
 }
 
-/// Makes the run permanent: what is committed is remembered, and the journal ends.
-pub(super) fn commit(
+/// Remembers what is committed now, and what was before it: the last change of a run, and undone with the rest when the run
+/// is killed before its end.
+pub(super) fn remember(
     context: &Context,
-    mut transaction: Transaction,
+    transaction: &mut Transaction,
     prepared: &Prepared,
     staged: Option<&Staged>,
-    healthy: &[Healthy],
-) -> Result<Installed, Failure> {
+) -> Result<Option<u64>, Cause> {
     let before = prepared.observed.current.as_ref().map(|manifest| manifest.number);
     let generation = staged.map(|staged| staged.manifest().number).or(before);
     let previous = if staged.is_some() { before } else { None };
-    remember_directories(context, &mut transaction).map_err(|error| Failure::Undone(error.into()))?;
-    remember(context, generation, previous).map_err(|error| Failure::Undone(ChangeError::from(error).into()))?;
-    transaction.commit(healthy).map_err(|error| Failure::Undone(error.into()))?;
+    remember_directories(context, transaction)?;
+    let state = serde_json::json!({ "schema": 1, "committed": generation, "previous": previous });
+    transaction.remember(&context.state.join("state.json"), format!("{state:#}\n").as_bytes())?;
+    Ok(generation)
+}
+
+/// Makes the run permanent: the journal ends.
+pub(super) async fn commit(
+    transaction: Transaction,
+    prepared: &Prepared,
+    generation: Option<u64>,
+    healthy: &[Healthy],
+) -> Result<Installed, Failure> {
+    let ended = transaction.commit(healthy).await;
+    ended.map_err(|(error, undone)| Failure::undone(error.into(), undone))?;
     let health = healthy.iter().map(|healthy| UnitHealth {
         unit: healthy.unit().clone(),
         pid: healthy.pid(),
@@ -220,17 +233,11 @@ pub(super) fn commit(
     Ok(Installed { changed: true, generation, changes, health: health.collect() })
 }
 
-/// `state.json`: what is committed, and what was before it.
-fn remember(context: &Context, generation: Option<u64>, previous: Option<u64>) -> files::Result<()> {
-    let state = serde_json::json!({ "schema": 1, "committed": generation, "previous": previous });
-    files::write(&context.state.join("state.json"), format!("{state:#}\n").as_bytes(), 0o600)
-}
-
-/// The directories that were made, for uninstalling. A run that is killed before it is committed takes the list along.
+/// The directories that were made, for uninstalling.
 fn remember_directories(context: &Context, transaction: &mut Transaction) -> Result<(), ChangeError> {
-    let path = context.state.join(uninstall::DIRECTORIES);
-    if !look::exists(&path) {
-        transaction.register(Undo::RestorePath { path, prior: Prior::Absent })?;
+    let made = transaction.directories_made();
+    match uninstall::directories_with(&context.state, made)? {
+        Some((path, text)) => transaction.remember(&path, &text),
+        None => Ok(()),
     }
-    Ok(uninstall::remember_directories(&context.state, transaction.directories_made())?)
 }

@@ -66,8 +66,17 @@ pub enum Failure {
         left_behind: Vec<LeftBehind>,
     },
     /// An earlier run did not finish, and not everything of it could be undone.
-    #[error("an earlier run did not finish, and undoing it failed; a person is needed:{}", list(.0))]
-    Unrecovered(Vec<LeftBehind>),
+    #[error(
+        "the run of {run} did not finish, and undoing it failed; a person is needed:{}\nwhen that is mended, run `hostlet \
+         recover`: it goes on with what is left",
+        list(left_behind)
+    )]
+    Unrecovered {
+        /// Which run.
+        run: String,
+        /// What could not be undone.
+        left_behind: Vec<LeftBehind>,
+    },
     /// Another run is under way.
     #[error(transparent)]
     Locked(#[from] Held),
@@ -131,7 +140,7 @@ impl Failure {
             | Self::Uninstall(UninstallError::NotOnTheHost) => Outcome::Refused,
             Self::Fetch { .. } => Outcome::FetchFailed,
             Self::Undone(_) => Outcome::Restored,
-            Self::LeftBehind { .. } | Self::Unrecovered(_) | Self::Journal(_) | Self::Uninstall(_) | Self::NotRemoved(_) => {
+            Self::LeftBehind { .. } | Self::Unrecovered { .. } | Self::Journal(_) | Self::Uninstall(_) | Self::NotRemoved(_) => {
                 Outcome::Broken
             }
             Self::Locked(_) => Outcome::Busy,

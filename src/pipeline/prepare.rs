@@ -2,16 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Context, Failure, fetching, uninstall};
+use super::{
+    Context, Failure, fetching,
+    recovery::{self, Recovery},
+};
 use crate::{
     facts::{self, Observed},
     generation,
-    host::systemd::Systemd,
+    host::{look, systemd::Systemd},
     model::NodeIdentity,
     output::Event,
     plan::{self, Plan, Wanted},
     preflight::{self, Cleared, Report, Subject},
-    transaction::{self, Ground},
+    transaction::{Ground, journal},
 };
 
 /// A plan, and what it was made from.
@@ -31,6 +34,10 @@ pub struct Prepared {
 /// knows it.
 pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure> {
     let settings = &context.settings;
+    if look::exists(&journal::path(&context.state)) {
+        let text = "a run was ended in the middle, or is under way: the next one undoes it first, and finds another host";
+        context.events.emit(Event::Warning { text: text.to_owned() });
+    }
     let facts = facts::host(settings)?;
     let identity = plan::identity(settings, &facts)?;
     let current = generation::current(&context.opt)?;
@@ -64,15 +71,14 @@ pub(super) async fn preflight(context: &Context, prepared: &Prepared) -> Result<
 
 /// Undoes a run that was killed, before anything else is looked at.
 pub(super) async fn recover(context: &Context) -> Result<(), Failure> {
-    if transaction::journal::read(&context.state)?.is_some() {
-        match transaction::recover(&ground(context).await?, &context.events).await? {
-            Some(undone) if !undone.is_complete() => return Err(Failure::Unrecovered(undone.left_behind)),
-            _ => {}
-        }
-    }
-    // What was being removed cannot be brought back: that is finished, and then everything is installed anew.
-    let site = uninstall::site(&context.opt, &context.state, &context.cache);
-    uninstall::finish_uninstall(&site, &context.events).await.map(drop)
+    let recovery = Recovery {
+        opt: context.opt.clone(),
+        state: context.state.clone(),
+        cache: context.cache.clone(),
+        root_directory: Some(context.settings.kubelet.root_directory.clone()),
+        at_boot: false,
+    };
+    recovery::recover(&recovery, &context.events).await.map(drop)
 }
 
 /// Where a transaction works.

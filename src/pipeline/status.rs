@@ -153,7 +153,7 @@ impl Status {
 fn footprint(manifest: &Manifest) -> Footprint {
     let contents = &manifest.contents;
     Footprint {
-        paths: contents.host.keys().cloned().collect(),
+        paths: contents.host.keys().cloned().chain([layout::PROGRAM.into()]).collect(),
         sysctls: contents.sysctls.keys().cloned().collect(),
         units: contents.units.iter().map(|unit| unit.name.clone()).collect(),
         store: contents.artifacts.iter().map(|record| Artifact::from(record).store_name()).collect(),
@@ -185,6 +185,12 @@ fn differences(manifest: &Manifest, observed: &Observed) -> Vec<Difference> {
         if let Some(difference) = expected.difference(observed.paths.get(path).unwrap_or(&PathState::Absent)) {
             add(path.display().to_string(), difference);
         }
+    }
+    // Of another version it is as good.
+    match observed.paths.get(Path::new(layout::PROGRAM)) {
+        Some(PathState::File { mode: 0o755, .. }) => {}
+        Some(PathState::File { mode, .. }) => add(layout::PROGRAM.to_owned(), format!("mode is {mode:04o}, not 0755")),
+        found => add(layout::PROGRAM.to_owned(), found.unwrap_or(&PathState::Absent).to_string()),
     }
     for (name, value) in &manifest.contents.sysctls {
         match observed.sysctls.get(name).and_then(Option::as_ref) {

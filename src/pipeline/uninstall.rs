@@ -1,14 +1,15 @@
 //! The way back: recover, say what is meant, carry it out. No configuration is needed.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use super::{Failure, as_root};
+use super::{
+    Failure, as_root,
+    recovery::{self, Recovery},
+};
 use crate::{
-    generation,
     host::systemd::Systemd,
     model::layout,
     output::{Event, Events},
-    transaction::{self, Ground, journal},
     uninstall::{self, Intent, Site, Uninstalled},
 };
 
@@ -17,7 +18,8 @@ pub async fn uninstall(purge: bool, events: &Events) -> Result<Uninstalled, Fail
     as_root()?;
     let site = site(Path::new(layout::OPT), Path::new(layout::STATE), Path::new(layout::CACHE));
     let systemd = Systemd::connect().await.map_err(|error| Failure::NoSystemd(error.to_string()))?;
-    recover(&site, &systemd, events).await?;
+    // What a killed run had begun is in no manifest.
+    recovery::undo(&Recovery::new(None, false), events).await?;
     events.emit(Event::Stage { name: "uninstall" });
     let intent = Intent::begin(&site, purge, jiff::Timestamp::now().to_string())?;
     finished(uninstall::carry_out(&site, intent, &systemd, events).await?)
@@ -36,25 +38,6 @@ pub async fn finish_uninstall(site: &Site, events: &Events) -> Result<Option<Uni
 pub(super) fn site(opt: &Path, state: &Path, cache: &Path) -> Site {
     let configuration = Path::new(layout::CONFIGURATION).parent().unwrap_or(Path::new("/etc/hostlet"));
     Site { opt: opt.to_owned(), state: state.to_owned(), cache: cache.to_owned(), configuration: configuration.to_owned() }
-}
-
-/// A run that was killed is undone first: what it had begun is in no manifest.
-async fn recover(site: &Site, systemd: &Systemd, events: &Events) -> Result<(), Failure> {
-    if journal::read(&site.state)?.is_none() {
-        return Ok(());
-    }
-    let root = generation::current(&site.opt)?.map(|manifest| manifest.contents.root_directory);
-    let ground = Ground {
-        opt: site.opt.clone(),
-        state: site.state.clone(),
-        root_directory: root.unwrap_or_else(|| layout::KUBELET_ROOT.into()),
-        systemd: Some(systemd.clone()),
-        job_deadline: Duration::from_secs(105),
-    };
-    match transaction::recover(&ground, events).await? {
-        Some(undone) if !undone.is_complete() => Err(Failure::Unrecovered(undone.left_behind)),
-        _ => Ok(()),
-    }
 }
 
 fn finished(done: Uninstalled) -> Result<Uninstalled, Failure> {

@@ -18,6 +18,7 @@ use crate::{
 pub fn compare(wanted: &Wanted, observed: &Observed, anew: bool) -> Plan {
     let mut comparison = Comparison { wanted, observed, anew, touched: BTreeSet::new(), steps: Vec::new() };
     comparison.leave_units_behind();
+    comparison.program();
     comparison.host_paths();
     comparison.kernel();
     let generation = comparison.generation();
@@ -48,6 +49,15 @@ impl Comparison<'_> {
 
     fn state(&self, path: &Path) -> &PathState {
         self.observed.paths.get(path).unwrap_or(&PathState::Absent)
+    }
+
+    fn program(&mut self) {
+        let (path, digest, mode) = (PathBuf::from(layout::PROGRAM), self.wanted.program, 0o755);
+        let Some(difference) = (Expected::File { digest, mode }).difference(self.state(&path)) else { return };
+        let purpose = "hostlet-recover.service starts it at boot";
+        let reason =
+            if difference == "missing" { purpose.to_owned() } else { format!("{purpose}; what is there now: {difference}") };
+        self.add(Change::CopyFile { path, source: "/proc/self/exe".into(), digest, mode }, reason);
     }
 
     fn host_paths(&mut self) {

@@ -7,7 +7,7 @@ use crate::{
     config::{self, Fragment, Settings},
     facts::{Activity, Credentials, Foreign, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts},
     generation::manifest::{Manifest, SCHEMA},
-    model::{Artifact, Component, Digest, DigestOrigin, Expected, PathState, Secret, UnitName},
+    model::{Artifact, Component, Digest, DigestOrigin, Expected, PathState, Secret, UnitName, layout},
     transaction::Change,
 };
 
@@ -31,6 +31,7 @@ fn facts() -> HostFacts {
         foreign: Foreign::default(),
         hostname: "Node-07".to_owned(),
         machine: "x86_64".to_owned(),
+        program: Digest::of(b"hostlet"),
         default_sources: vec!["10.0.1.7".parse().unwrap()],
         resolved_stub: false,
         kernel: KernelAbilities { overlay: true, bridge_netfilter: true },
@@ -71,8 +72,10 @@ fn installed(wanted: &Wanted) -> Observed {
         ..UnitFacts::default()
     };
     let contents = wanted.contents.clone();
+    let program = (layout::PROGRAM.into(), PathState::File { digest: wanted.program, mode: 0o755, owner: (0, 0) });
+    let paths = contents.host.iter().map(|(path, expected)| (path.clone(), state(expected)));
     Observed {
-        paths: contents.host.iter().map(|(path, expected)| (path.clone(), state(expected))).collect(),
+        paths: paths.chain([program]).collect(),
         sysctls: contents.sysctls.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
         units: contents.units.iter().zip(100..).map(|(unit, pid)| (unit.name.clone(), running(pid))).collect(),
         intact: wanted.artifacts.iter().map(Artifact::store_name).collect(),

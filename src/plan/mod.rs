@@ -21,7 +21,7 @@ pub use wanted::Wanted;
 use crate::{
     facts::Footprint,
     generation::manifest::{ArtifactRecord, Contents, Manifest},
-    model::Artifact,
+    model::{Artifact, layout},
     transaction::Change,
 };
 
@@ -60,6 +60,7 @@ pub fn footprint(wanted: &Wanted, current: Option<&Manifest>) -> Footprint {
     let mut footprint = Footprint::default();
     footprint.paths.extend(wanted.absent.keys().cloned());
     footprint.units.extend(wanted.replaces.iter().cloned());
+    footprint.paths.insert(layout::PROGRAM.into());
     let mut add = |contents: &Contents| {
         footprint.paths.extend(contents.host.keys().cloned());
         footprint.sysctls.extend(contents.sysctls.keys().cloned());

@@ -8,7 +8,7 @@ use super::{Wanted, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
     facts::{Credentials, Foreign, HostFacts, KernelAbilities, RootMount},
-    model::{Expected, Secret},
+    model::{Digest, Expected, Secret},
 };
 
 const JOINING: &str = r#"
@@ -27,6 +27,7 @@ fn parse(text: &str) -> Settings {
 fn facts() -> HostFacts {
     HostFacts {
         foreign: Foreign::default(),
+        program: Digest::of(b"hostlet"),
         hostname: "node-07".to_owned(),
         machine: "x86_64".to_owned(),
         default_sources: vec!["10.0.1.7".parse().unwrap()],

@@ -30,6 +30,8 @@ pub struct Wanted {
     pub modules: Vec<(&'static str, &'static str)>,
     /// Units of another kubelet's that this one replaces: stopped and disabled before it starts.
     pub replaces: BTreeSet<UnitName>,
+    /// This program, at the path at which units start it. It is no part of the contents: another hostlet is no other node.
+    pub program: Digest,
     /// A mount point that has to be made shared (a bind on top of it would hide it).
     pub make_shared: Option<PathBuf>,
 }
@@ -44,6 +46,7 @@ impl Builder {
         root_directory: PathBuf,
         runtime_unit: UnitName,
         artifacts: &[Artifact],
+        program: Digest,
     ) -> Self {
         let contents = Contents {
             node: identity.name.clone(),
@@ -64,6 +67,7 @@ impl Builder {
             absent: BTreeMap::new(),
             modules: Vec::new(),
             replaces: BTreeSet::new(),
+            program,
             make_shared: None,
         })
     }

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::{Layer, RehearseError, Snapshot};
-use crate::host::{
-    container::{Container, Start},
-    files,
-    process::{Invocation, Output, ProcessError},
+use crate::{
+    host::{
+        container::{Container, Start},
+        files,
+        process::{Invocation, Output, ProcessError},
+    },
+    model::layout,
 };
 
 /// Exists in every copy; the stand-ins refuse to run where it does not.
-pub const MARKER: &str = "/run/hostlet-rehearsal";
+pub const MARKER: &str = layout::REHEARSAL;
 /// The copy's own address.
 pub const ADDRESS: &str = "10.77.0.2";
 /// The gateway, a network namespace named `gateway` in the copy. Nothing lies behind it.

@@ -39,6 +39,25 @@ impl Snapshot {
         self
     }
 
+    /// The same without what says how a state came about and not what it is: inodes and times of files, process ids and
+    /// restarts of units. Sizes of directories were never in it.
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        for (name, state) in &mut self.entries {
+            let keep: Vec<&str> = if name.starts_with("file ") {
+                // Type, mode and owner; then size, time, inode, and the target of a link.
+                state.splitn(7, ' ').enumerate().filter(|(at, _)| !matches!(at, 4 | 5)).map(|(_, word)| word).collect()
+            } else if name.starts_with("unit ") {
+                let varies = |word: &&str| word.starts_with("MainPID=") || word.starts_with("NRestarts=");
+                state.split(' ').filter(|word| !varies(word)).collect()
+            } else {
+                continue;
+            };
+            *state = keep.join(" ");
+        }
+        self
+    }
+
     /// What is different in a later one; empty when nothing is.
     #[must_use]
     pub fn diff(&self, later: &Self) -> Difference {
@@ -74,6 +93,17 @@ impl fmt::Display for Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lasts_is_the_same_for_a_file_that_was_restored_and_a_unit_that_was_restarted() {
+        let before = "file /a\tf 644 0:0 12 1700000000.5 77 \nfile /l\tl 777 0:0 3 1.5 9 to here\nunit k.service\tId=k.service \
+            ActiveState=active MainPID=5 NRestarts=0\n";
+        let after = before.replace("1700000000.5 77", "1800000000.25 99").replace("MainPID=5", "MainPID=6");
+        let lasting = |text: &str| Snapshot::parse(text).lasting();
+        assert!(lasting(before).diff(&lasting(&after)).is_empty());
+        assert!(!lasting(before).diff(&lasting(&after.replace("to here", "elsewhere"))).is_empty());
+        assert!(!lasting(before).diff(&lasting(&after.replace("644", "600"))).is_empty());
+    }
 
     #[test]
     fn a_difference_says_what_came_went_and_changed() {

@@ -67,6 +67,17 @@ pub enum Change {
         /// Permission bits.
         mode: u32,
     },
+    /// Copies a file of any size, replacing what is there.
+    CopyFile {
+        /// Where to.
+        path: PathBuf,
+        /// Where from.
+        source: PathBuf,
+        /// What it holds.
+        digest: Digest,
+        /// Permission bits.
+        mode: u32,
+    },
     /// Makes a symbolic link, replacing what is there.
     CreateLink {
         /// Where.
@@ -139,6 +150,9 @@ impl fmt::Display for Change {
             Self::WriteFile { path, content, mode } => {
                 let secret = if content.is_secret() { ", secret" } else { "" };
                 write!(f, "write {} ({} bytes, mode {mode:04o}{secret})", path.display(), content.bytes().len())
+            }
+            Self::CopyFile { path, source, mode, .. } => {
+                write!(f, "copy {} to {} (mode {mode:04o})", source.display(), path.display())
             }
             Self::CreateLink { path, target } => write!(f, "link {} -> {}", path.display(), target.display()),
             Self::RemoveFile { path } => write!(f, "remove {}", path.display()),

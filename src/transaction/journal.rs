@@ -1,7 +1,8 @@
 //! The journal of the run under way: what undoes each change, on the disk before the change is made.
 //!
 //! Promise: when [`Journal::record`] returns, a power cut cannot lose the entry. A line that a power cut tore is the last
-//! one, and its change was never made. Gap: none known; a journal from a newer hostlet is refused rather than guessed at.
+//! one, and its change was never made. A journal from a newer hostlet is refused rather than guessed at, and so is one with
+//! a line that is whole and unknown. Gap: none known.
 
 use std::{
     fs::File,
@@ -12,7 +13,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::Undo;
-use crate::host::files::{self, FileError};
+use crate::host::{
+    checkpoint::checkpoint,
+    files::{self, FileError},
+    look,
+    moment::Moment,
+};
 
 const FORMAT: u32 = 1;
 
@@ -25,12 +31,21 @@ pub struct Header {
     pub command: String,
     /// When it began (RFC 3339, UTC).
     pub started: String,
+    /// The same, for comparing: what a process that was started later has read, the run may have written.
+    #[serde(default)]
+    pub since: Moment,
 }
 
 impl Header {
     /// A header of this hostlet's format.
     pub fn new(command: impl Into<String>, started: impl Into<String>) -> Self {
-        Self { format: FORMAT, command: command.into(), started: started.into() }
+        Self { format: FORMAT, command: command.into(), started: started.into(), since: Moment::default() }
+    }
+
+    /// The same of a run that began then.
+    #[must_use]
+    pub fn begun(self, since: Moment) -> Self {
+        Self { since, ..self }
     }
 }
 
@@ -41,7 +56,11 @@ pub enum JournalError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A line in the middle is not an entry.
-    #[error("line {line} of {} is not an entry of a journal: {source}", path.display())]
+    #[error(
+        "line {line} of {} is not an entry of a journal: {source}; each line says how one change is undone, the last one \
+         first: undo by hand what is still to be undone, remove the file, and run `hostlet install`",
+        path.display()
+    )]
     Damaged {
         /// The journal.
         path: PathBuf,
@@ -71,28 +90,35 @@ impl Journal {
     /// Starts a journal; there must be none.
     pub fn create(directory: &Path, header: &Header) -> Result<Self, JournalError> {
         files::create_directory(directory, 0o700)?;
-        let path = directory.join("journal");
+        let path = path(directory);
         let file = files::create_new(&path, 0o600)?;
+        checkpoint("journal: an empty file");
         files::sync_directory(directory)?;
         let mut journal = Self { path, file };
         journal.append(header)?;
+        checkpoint("journal: its header");
         Ok(journal)
-    }
-
-    /// Continues a journal that was read.
-    pub fn open(directory: &Path) -> Result<Self, JournalError> {
-        let path = directory.join("journal");
-        Ok(Self { file: files::open_append(&path)?, path })
     }
 
     /// Makes an entry durable.
     pub fn record(&mut self, undo: &Undo) -> Result<(), JournalError> {
-        self.append(undo)
+        checkpoint(format_args!("journal: before an entry: {undo}"));
+        self.append(undo)?;
+        checkpoint(format_args!("journal: after an entry: {undo}"));
+        Ok(())
     }
 
-    /// Ends the run: from now on there is nothing to undo.
-    pub fn close(self) -> Result<(), JournalError> {
-        Ok(files::remove_file(&self.path)?)
+    /// Ends the run: from now on there is nothing to undo. A journal that is gone, and may come back after a power cut, is
+    /// as good: what it would undo is whole.
+    pub fn close(&self) -> Result<(), JournalError> {
+        checkpoint("journal: before its end");
+        match files::remove_file(&self.path) {
+            Err(error) if look::exists(&self.path) => return Err(error.into()),
+            Err(error) => tracing::warn!("{error}"),
+            Ok(()) => {}
+        }
+        checkpoint("journal: after its end");
+        Ok(())
     }
 
     fn append(&mut self, entry: &impl Serialize) -> Result<(), JournalError> {
@@ -108,28 +134,53 @@ impl Journal {
     }
 }
 
+/// The journal of the run under way, in the directory of hostlet's state.
+#[must_use]
+pub fn path(directory: &Path) -> PathBuf {
+    directory.join("journal")
+}
+
 /// Reads a journal that an earlier run left; `None` where there is none.
 pub fn read(directory: &Path) -> Result<Option<(Header, Vec<Undo>)>, JournalError> {
-    let path = directory.join("journal");
+    let path = path(directory);
     let Some(bytes) = files::if_present(files::read(&path))? else { return Ok(None) };
     parse(&path, &String::from_utf8_lossy(&bytes)).map(Some)
 }
 
 fn parse(path: &Path, text: &str) -> Result<(Header, Vec<Undo>), JournalError> {
-    let lines: Vec<&str> = text.lines().collect();
-    // What does not end with a line feed was torn by a power cut.
-    let whole = if text.ends_with('\n') { lines.len() } else { lines.len().saturating_sub(1) };
+    let lines = whole_lines(text);
     let damaged = |index: usize| move |source| JournalError::Damaged { path: path.to_owned(), line: index + 1, source };
-    let Some(first) = lines[..whole].first() else {
+    let Some(first) = lines.first() else {
         return Ok((Header::new("unknown", ""), Vec::new()));
     };
-    let header: Header = serde_json::from_str(first).map_err(damaged(0))?;
-    if header.format > FORMAT {
-        return Err(JournalError::Newer { path: path.to_owned(), format: header.format });
+    let format: Format = serde_json::from_str(first).map_err(damaged(0))?;
+    if format.format > FORMAT {
+        return Err(JournalError::Newer { path: path.to_owned(), format: format.format });
     }
+    let header: Header = serde_json::from_str(first).map_err(damaged(0))?;
     let entry = |(index, line): (usize, &&str)| serde_json::from_str(line).map_err(damaged(index));
-    let undos = lines[..whole].iter().enumerate().skip(1).map(entry).collect::<Result<_, _>>()?;
+    let undos = lines.iter().enumerate().skip(1).map(entry).collect::<Result<_, _>>()?;
     Ok((header, undos))
+}
+
+/// What is read of a header before the rest: of a newer one the rest may be anything.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// The lines that a power cut did not tear. Only the last one can be torn: it lacks its line feed, or, where the file system
+/// had made room for it and not written all of it, it is no JSON.
+fn whole_lines(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let is_torn = |line: &&str| {
+        let parsed = serde_json::from_str::<serde_json::Value>(line);
+        !text.ends_with('\n') || parsed.is_err()
+    };
+    if lines.last().is_some_and(is_torn) {
+        lines.pop();
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -169,8 +220,23 @@ mod tests {
 
     #[test]
     fn a_journal_of_a_newer_hostlet_is_refused() {
-        let error = parse(Path::new("journal"), "{\"format\":99,\"command\":\"install\",\"started\":\"\"}\n").unwrap_err();
+        let error = parse(Path::new("journal"), "{\"format\":99,\"run\":\"install\"}\n").unwrap_err();
         assert!(error.to_string().contains("format 99"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_that_is_whole_and_unknown_is_never_passed_over() {
+        let header = serde_json::to_string(&Header::new("install", "now")).unwrap();
+        let error = parse(Path::new("journal"), &format!("{header}\n{{\"undo\":\"dance\"}}\n")).unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_part_is_torn_even_with_its_line_feed() {
+        let header = serde_json::to_string(&Header::new("install", "now")).unwrap();
+        let text = format!("{header}\n{{\"undo\":\"reload-systemd\"}}\n{{\"un\0\0\0\0\0\0\n");
+        assert_eq!(parse(Path::new("journal"), &text).unwrap().1, [Undo::ReloadSystemd]);
+        assert_eq!(parse(Path::new("journal"), "\0\0\0\0\n").unwrap().1, []);
     }
 
     proptest! {

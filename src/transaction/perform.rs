@@ -7,16 +7,17 @@ use crate::{
     host::{
         files::{self, FileError},
         kernel, links, look, mounts, parameters,
+        systemd::UnitFileChange,
     },
     model::{PathState, UnitName, layout},
 };
 
 impl Transaction {
     /// What undoes the change. Everything that is read here is read before anything is changed.
-    pub(super) fn inverse(&mut self, change: &Change) -> Result<Vec<Undo>, ChangeError> {
+    pub(super) async fn inverse(&mut self, change: &Change) -> Result<Vec<Undo>, ChangeError> {
         let undo = match change {
             Change::CreateDirectory { path, .. } => self.created_directory(path),
-            Change::WriteFile { path, .. } | Change::CreateLink { path, .. } => {
+            Change::WriteFile { path, .. } | Change::CopyFile { path, .. } | Change::CreateLink { path, .. } => {
                 let mut undos = created_directories(path.parent().unwrap_or(path));
                 undos.push(self.restore(path)?);
                 undos
@@ -27,16 +28,40 @@ impl Transaction {
                 Some(value) => vec![Undo::RestoreSysctl { name: name.clone(), value }],
                 None => Vec::new(),
             },
-            Change::MakeShared { path } => vec![Undo::MakePrivate { path: path.clone() }],
-            Change::SwitchGeneration { from, .. } => vec![Undo::SwitchBack { to: *from }],
+            Change::MakeShared { path } => private_mounts(path)?,
+            Change::SwitchGeneration { from: Some(from), .. } => vec![Undo::SwitchBack { to: Some(*from) }],
+            // A link that leads to nothing usable is there all the same.
+            Change::SwitchGeneration { from: None, .. } => vec![self.restore(&self.ground.opt.join("current"))?],
             Change::ReloadSystemd => vec![Undo::ReloadSystemd],
             Change::EnableUnit { unit } => vec![Undo::DisableUnit { unit: unit.clone() }],
             Change::DisableUnit { unit } => vec![Undo::EnableUnit { unit: unit.clone() }],
             Change::StartUnit { unit } => self.started(unit)?,
-            Change::RestartUnit { unit } => vec![Undo::RestartUnit { unit: unit.clone() }],
-            Change::StopUnit { unit } => vec![Undo::StartUnit { unit: unit.clone() }],
+            Change::RestartUnit { unit } => self.restarted(unit).await?,
+            Change::StopUnit { unit } => self.stopped(unit).await?,
         };
         Ok(undo)
+    }
+
+    /// A unit that was up comes up again; one that systemd was trying to start is tried again.
+    async fn restarted(&self, unit: &UnitName) -> Result<Vec<Undo>, ChangeError> {
+        let is_foreseen =
+            |undo: &Undo| matches!(undo, Undo::RestartUnit { unit: of } | Undo::RetryUnit { unit: of } if of == unit);
+        if self.undos.iter().any(is_foreseen) {
+            return Ok(Vec::new());
+        }
+        let unit = unit.clone();
+        let was_up = self.systemd()?.unit(&unit).await?.is_active();
+        Ok(vec![if was_up { Undo::RestartUnit { unit } } else { Undo::RetryUnit { unit } }])
+    }
+
+    async fn stopped(&self, unit: &UnitName) -> Result<Vec<Undo>, ChangeError> {
+        let state = self.systemd()?.unit(unit).await?;
+        let unit = unit.clone();
+        Ok(match state {
+            state if state.is_active() => vec![Undo::StartUnit { unit }],
+            state if state.is_inactive() => Vec::new(),
+            _ => vec![Undo::RetryUnit { unit }],
+        })
     }
 
     /// Makes the change.
@@ -46,6 +71,13 @@ impl Transaction {
             Change::WriteFile { path, content, mode } => {
                 files::create_directory(path.parent().unwrap_or(path), 0o755)?;
                 files::write(path, content.bytes(), *mode)?;
+            }
+            Change::CopyFile { path, source, digest, mode } => {
+                files::create_directory(path.parent().unwrap_or(path), 0o755)?;
+                files::copy_content(source, path, *mode)?;
+                if files::digest(path)? != *digest {
+                    return Err(ChangeError::Replaced { path: source.clone() });
+                }
             }
             Change::CreateLink { path, target } => {
                 files::create_directory(path.parent().unwrap_or(path), 0o755)?;
@@ -61,8 +93,8 @@ impl Transaction {
             Change::MakeShared { path } => mounts::make_shared(path)?,
             Change::SwitchGeneration { to, .. } => switch(&self.ground.opt, Some(*to))?,
             Change::ReloadSystemd => self.systemd()?.reload().await?,
-            Change::EnableUnit { unit } => self.systemd()?.enable(std::slice::from_ref(unit)).await.map(drop)?,
-            Change::DisableUnit { unit } => self.systemd()?.disable(std::slice::from_ref(unit)).await.map(drop)?,
+            Change::EnableUnit { unit } => sync(&self.systemd()?.enable(std::slice::from_ref(unit)).await?)?,
+            Change::DisableUnit { unit } => sync(&self.systemd()?.disable(std::slice::from_ref(unit)).await?)?,
             Change::StartUnit { unit } => {
                 let systemd = self.systemd()?;
                 systemd.reset_failed(unit).await.ok();
@@ -80,7 +112,7 @@ impl Transaction {
 
     /// How a path comes back to what it is now. A copy of a file is made beside the journal: with a large one the journal
     /// stays small, and a secret is in no line of it.
-    fn restore(&mut self, path: &Path) -> Result<Undo, ChangeError> {
+    pub(super) fn restore(&mut self, path: &Path) -> Result<Undo, ChangeError> {
         let prior = match look::at(path)? {
             PathState::Absent => Prior::Absent,
             PathState::Link { target } => Prior::Link { target },
@@ -109,10 +141,9 @@ impl Transaction {
         let mut undos = Vec::new();
         if unit.as_str() == "kubelet.service" {
             undos.push(self.restore(Path::new(layout::KUBELET_KUBECONFIG))?);
+            let root = self.ground.root_directory.clone();
             // Those that are mounted already belong to pods that run.
-            if !mounts::has_pod_volumes(&self.ground.root_directory)? {
-                undos.push(Undo::UnmountVolumes { root: self.ground.root_directory.clone() });
-            }
+            undos.push(Undo::UnmountVolumes { keep: mounts::pod_volumes(&root)?, root });
         }
         if unit.as_str() == "flanneld.service" {
             let links = links::flannels().map_err(FileError::doing("listing", "the network links"))?;
@@ -127,6 +158,20 @@ impl Transaction {
 fn created_directories(path: &Path) -> Vec<Undo> {
     let missing: Vec<PathBuf> = path.ancestors().take_while(|path| !look::exists(path)).map(Path::to_owned).collect();
     if missing.is_empty() { Vec::new() } else { vec![Undo::RemoveDirectories { paths: missing }] }
+}
+
+/// The mounts at and below a path that are not shared, each of which becomes what it was. Gap: one that only received
+/// (a slave) becomes private.
+fn private_mounts(path: &Path) -> Result<Vec<Undo>, ChangeError> {
+    let table = mounts::MountTable::of(mounts::Process::Own)?;
+    let private = table.below(path).into_iter().filter(|mount| !mount.propagation.is_shared());
+    Ok(private.map(|mount| Undo::MakePrivate { path: mount.mount_point.clone() }).collect())
+}
+
+/// Makes the links durable that systemd made or removed: it does not do so itself.
+pub(super) fn sync(changes: &[UnitFileChange]) -> files::Result<()> {
+    let directories = changes.iter().filter_map(|change| Path::new(&change.path).parent());
+    directories.filter(|directory| look::exists(directory)).try_for_each(files::sync_directory)
 }
 
 /// Points `current` to a generation, in one rename; with none, removes it.

@@ -126,10 +126,10 @@ async fn a_run_that_was_killed_is_undone_by_the_next_and_undoing_twice_does_no_h
     let text = fs::read_to_string(&journal).unwrap();
     assert!(!text.contains("abcdef"), "no secret is in the journal");
     let events: crate::output::Events = Arc::new(Silent);
-    let undone = recover(&scene.ground(), &events).await.unwrap().unwrap();
+    let undone = recover(&scene.ground(), false, &events).await.unwrap().unwrap().1;
     assert!(undone.is_complete(), "{undone:?}");
     assert_eq!(scene.picture(), before);
-    assert!(recover(&scene.ground(), &events).await.unwrap().is_none());
+    assert!(recover(&scene.ground(), false, &events).await.unwrap().is_none());
 }
 
 #[tokio::test]

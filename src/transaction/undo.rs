@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::UnitName;
+use crate::model::{UnitName, layout};
 
 /// What was at a path before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub enum Undo {
     UnmountVolumes {
         /// The kubelet's root directory.
         root: PathBuf,
+        /// Those that were mounted before: pods that outlived an earlier kubelet use them.
+        #[serde(default)]
+        keep: Vec<PathBuf>,
     },
     /// Removes the devices that flanneld made since: it leaves them when it stops.
     RemoveFlannelLinks {
@@ -62,7 +65,7 @@ pub enum Undo {
         /// What it was.
         value: String,
     },
-    /// Makes a mount private again.
+    /// Makes a mount private again, and not those below it.
     MakePrivate {
         /// The mount point.
         path: PathBuf,
@@ -82,8 +85,13 @@ pub enum Undo {
         /// Which.
         unit: UnitName,
     },
-    /// Restarts a unit once all it reads is as it was.
+    /// Restarts a unit once all it reads is as it was, unless it has been running since before the run began.
     RestartUnit {
+        /// Which.
+        unit: UnitName,
+    },
+    /// Has systemd try a unit again, as it was trying before: nobody expects it to come up.
+    RetryUnit {
         /// Which.
         unit: UnitName,
     },
@@ -105,7 +113,31 @@ impl Undo {
     /// Whether it makes sense only after everything else was undone: a unit restarts on what it read before.
     #[must_use]
     pub const fn is_deferred(&self) -> bool {
-        matches!(self, Self::ReloadSystemd | Self::RestartUnit { .. } | Self::StartUnit { .. } | Self::EnableUnit { .. })
+        matches!(
+            self,
+            Self::ReloadSystemd
+                | Self::RestartUnit { .. }
+                | Self::RetryUnit { .. }
+                | Self::StartUnit { .. }
+                | Self::EnableUnit { .. }
+        )
+    }
+
+    /// Whether it stops a service: nothing that a process reads or writes is undone under its feet.
+    #[must_use]
+    pub fn stops_service(&self) -> bool {
+        matches!(self, Self::StopUnit { unit } if unit.as_str().ends_with(".service"))
+    }
+
+    /// Whether systemd has to read its unit files again afterwards. It may have read them in the meantime for any reason.
+    #[must_use]
+    pub fn touches_units(&self) -> bool {
+        match self {
+            Self::RestorePath { path, .. } => path.starts_with(layout::UNITS),
+            Self::RemoveDirectories { paths } => paths.iter().any(|path| path.starts_with(layout::UNITS)),
+            Self::ReloadSystemd | Self::EnableUnit { .. } | Self::DisableUnit { .. } => true,
+            _ => false,
+        }
     }
 }
 
@@ -118,7 +150,7 @@ impl fmt::Display for Undo {
                 let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
                 write!(f, "remove {}", paths.join(", "))
             }
-            Self::UnmountVolumes { root } => write!(f, "unmount pods' volumes under {}", root.display()),
+            Self::UnmountVolumes { root, .. } => write!(f, "unmount pods' volumes under {}", root.display()),
             Self::RemoveFlannelLinks { .. } => f.write_str("remove the network links that flanneld made"),
             Self::RemoveTree { path } => write!(f, "remove {} and what is in it", path.display()),
             Self::RestoreSysctl { name, value } => write!(f, "set {name} = {value}"),
@@ -128,6 +160,7 @@ impl fmt::Display for Undo {
             Self::StopUnit { unit } => write!(f, "stop {unit}"),
             Self::StartUnit { unit } => write!(f, "start {unit}"),
             Self::RestartUnit { unit } => write!(f, "restart {unit} on what it read before"),
+            Self::RetryUnit { unit } => write!(f, "have systemd try {unit} again"),
             Self::DisableUnit { unit } => write!(f, "disable {unit}"),
             Self::EnableUnit { unit } => write!(f, "enable {unit}"),
             Self::ReloadSystemd => f.write_str("reload systemd's unit files"),

@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Lies in hostlet's state directory while an uninstallation is under way.
-pub(super) const MARKER: &str = "uninstall.json";
+pub const MARKER: &str = "uninstall.json";
 /// The directories that installing made.
-pub const DIRECTORIES: &str = "directories.json";
+pub(super) const DIRECTORIES: &str = "directories.json";
 
 /// An uninstallation that was begun and is not finished.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,14 +68,21 @@ impl Intent {
     }
 }
 
-/// Adds to the directories that installing made, so that uninstalling can remove them: the ones in the journal are forgotten
-/// when the run is committed.
-pub fn remember_directories(state: &Path, made: impl IntoIterator<Item = PathBuf>) -> Result<(), FileError> {
+/// The list of directories that installing made, with these: uninstalling removes them, and the ones in the journal are
+/// forgotten when the run is committed. Where it lies and what it holds; `None` where that is so already.
+pub fn directories_with(
+    state: &Path,
+    made: impl IntoIterator<Item = PathBuf>,
+) -> Result<Option<(PathBuf, Vec<u8>)>, FileError> {
     let path = state.join(DIRECTORIES);
     let mut directories: BTreeSet<PathBuf> = read_json(&path)?.unwrap_or_default();
     let before = directories.len();
     directories.extend(made);
-    if directories.len() == before { Ok(()) } else { write_json(&path, &directories) }
+    if directories.len() == before {
+        return Ok(None);
+    }
+    let text = json(&path, &directories)?;
+    Ok(Some((path, text)))
 }
 
 /// The manifest of the generation in force or, where `current` is damaged, of the newest one that can be read.
@@ -95,6 +102,9 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, F
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
-    let text = serde_json::to_vec_pretty(value).map_err(|error| FileError::doing("writing", path)(error.into()))?;
-    files::write(path, &text, 0o600)
+    files::write(path, &json(path, value)?, 0o600)
+}
+
+fn json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, FileError> {
+    serde_json::to_vec_pretty(value).map_err(|error| FileError::doing("writing", path)(error.into()))
 }

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use tokio::task::JoinError;
 
-pub use intent::{DIRECTORIES, Intent, remember_directories};
+pub use intent::{Intent, MARKER, directories_with};
 pub use report::{Kept, Uninstalled};
 
 use crate::{

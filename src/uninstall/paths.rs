@@ -12,7 +12,11 @@ use crate::{
 const MARKS: [&str; 2] = ["# Installed by hostlet", "# Written by hostlet"];
 
 /// Units that are the same on every host.
-const UNITS: [&str; 2] = [include_str!("../../units/kubelet.service"), include_str!("../../units/flanneld.service")];
+const UNITS: [&str; 3] = [
+    include_str!("../../units/kubelet.service"),
+    include_str!("../../units/flanneld.service"),
+    include_str!("../../units/hostlet-recover.service"),
+];
 
 /// Removes the paths of the manifest, and puts back what was moved aside for them.
 pub(super) fn remove(intent: &Intent, done: &mut Uninstalled) -> Result<(), UninstallError> {

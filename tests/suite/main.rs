@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
 mod fetch;
+mod kill;
 mod machine;
 mod namespaces;
 mod ns_mounts;
@@ -20,6 +21,7 @@ mod ns_tree;
 mod ns_unmount;
 mod sys_adopt;
 mod sys_install;
+mod sys_kill;
 mod sys_machine;
 mod sys_preflight;
 mod sys_rehearse;

@@ -12,8 +12,9 @@ mod volumes;
 
 pub use clearing::{StillMounted, unmount_below};
 pub use operations::{
-    MountError, TemporaryMount, Tmpfs, bind, detach, make_private, make_shared, make_slave, mount_tmpfs, unmount,
+    MountError, TemporaryMount, Tmpfs, bind, detach, make_private, make_shared, make_slave, make_this_private, mount_tmpfs,
+    unmount,
 };
 pub use standing::{Need, need, needs_mount_unit};
 pub use table::{Mount, MountTable, MountTableError, Process, Propagation};
-pub use volumes::{VolumesError, has_pod_volumes, unmount_pod_volumes};
+pub use volumes::{VolumesError, pod_volumes, unmount_pod_volumes, unmount_pod_volumes_but};

@@ -60,6 +60,12 @@ pub fn make_private(mount_point: &Path) -> Result<(), MountError> {
     change(mount_point, MsFlags::MS_PRIVATE, "making private the mounts below")
 }
 
+/// Cuts one mount off from all others, and leaves those below it as they are.
+pub fn make_this_private(mount_point: &Path) -> Result<(), MountError> {
+    mount(NOTHING, mount_point, NOTHING, MsFlags::MS_PRIVATE, NOTHING)
+        .map_err(MountError::doing("making private the mount at", mount_point))
+}
+
 fn change(mount_point: &Path, propagation: MsFlags, doing: &'static str) -> Result<(), MountError> {
     mount(NOTHING, mount_point, NOTHING, MsFlags::MS_REC | propagation, NOTHING).map_err(MountError::doing(doing, mount_point))
 }

@@ -1,6 +1,6 @@
 //! Pods' volumes that a kubelet left mounted when it stopped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Mount, MountError, MountTable, MountTableError, Process, detach, unmount};
 
@@ -21,20 +21,27 @@ pub enum VolumesError {
 /// The table is read again after each: where the root directory is bound on itself, one volume is several mounts, and
 /// they go together. What lies hidden below another mount stays: by its path one would unmount what hides it.
 pub fn unmount_pod_volumes(root: &Path) -> Result<(), VolumesError> {
+    unmount_pod_volumes_but(root, &[])
+}
+
+/// The volumes that [`unmount_pod_volumes`] would unmount.
+pub fn pod_volumes(root: &Path) -> Result<Vec<PathBuf>, VolumesError> {
+    let table = MountTable::of(Process::Own)?;
+    let volumes = table.below(&root.join("pods")).into_iter().filter(|mount| is_volume(mount));
+    Ok(volumes.map(|mount| mount.mount_point.clone()).collect())
+}
+
+/// [`unmount_pod_volumes`], but for these: pods that ran before still use them.
+pub fn unmount_pod_volumes_but(root: &Path, keep: &[PathBuf]) -> Result<(), VolumesError> {
     let pods = root.join("pods");
     loop {
         let table = MountTable::of(Process::Own)?;
-        let volume = table.below(&pods).into_iter().rev().find(|mount| is_volume(mount) && is_on_top(&table, mount));
+        let goes = |mount: &Mount| is_volume(mount) && is_on_top(&table, mount) && !keep.contains(&mount.mount_point);
+        let volume = table.below(&pods).into_iter().rev().find(|mount| goes(mount));
         let Some(volume) = volume else { return Ok(()) };
         // A container that still has a file of it open keeps it busy: then it goes with the last user.
         unmount(&volume.mount_point).or_else(|_| detach(&volume.mount_point))?;
     }
-}
-
-/// Whether any pod's volume of this kind is mounted under the kubelet's root directory.
-pub fn has_pod_volumes(root: &Path) -> Result<bool, MountTableError> {
-    let table = MountTable::of(Process::Own)?;
-    Ok(table.below(&root.join("pods")).into_iter().any(is_volume))
 }
 
 /// A whole tmpfs, not a directory of one that was bound there: that would be somebody else's.

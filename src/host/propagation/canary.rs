@@ -15,6 +15,7 @@ use std::{
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::host::{
+    checkpoint::checkpoint,
     files::{self, FileError},
     mounts::{MountTable, Process, TemporaryMount, Tmpfs},
 };
@@ -109,12 +110,15 @@ impl Keeper {
             sweep::sweep(&self.root)?;
         }
         let directory = Directory::create(&self.path)?;
+        checkpoint("canary: its directory is there");
         let mount = TemporaryMount::tmpfs(&self.path, &Tmpfs { source: &self.source, kibibytes: 4 })?;
+        checkpoint("canary: it is mounted");
         if ready.send(()).is_ok() {
             // Nobody ever sends: the other side hangs up.
             let _ = released.recv();
         }
         mount.remove()?;
+        checkpoint("canary: it is unmounted");
         directory.remove()
     }
 }

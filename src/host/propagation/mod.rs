@@ -104,6 +104,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the canary may take to come or to go. Propagation happens within mount(2); only the reading of tables can lag.
 const DEADLINE: Duration = Duration::from_millis(500);
 
+/// Removes the canaries that killed runs left under `root`, which need not exist. Blocking.
+pub fn sweep_canaries(root: &Path) -> Result<(), PropagationError> {
+    let root = resolve(root)?;
+    if !root.is_dir() {
+        return Ok(());
+    }
+    let _lock = lock(&root)?;
+    sweep::sweep(&root)
+}
+
 /// Proves that what hostlet mounts under `root` is seen by a slave child namespace and by the observers. Blocking.
 pub fn prove(root: &Path, observers: &[Observer]) -> Result<Result<Proof, NotPropagated>, PropagationError> {
     prove_with(root, None, observers)

@@ -6,7 +6,10 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 use zbus::{MatchRule, MessageStream, OwnedObjectPath, fdo::DBusProxy, message::Type, names::BusName};
 
-use crate::{host::journal, model::UnitName};
+use crate::{
+    host::{checkpoint::checkpoint, journal},
+    model::UnitName,
+};
 
 use super::{
     LoadState, Systemd, SystemdError, UnitState,
@@ -138,6 +141,7 @@ async fn queue_and_wait(
         Action::Restart => manager.restart_unit(unit.as_str(), "replace").await?,
         Action::Stop => manager.stop_unit(unit.as_str(), "replace").await?,
     };
+    checkpoint(format_args!("systemd: {} {unit} is queued", action.gerund()));
     let mut look_after = Instant::now() + LOOK_AFTER;
     let mut missed = false;
     loop {

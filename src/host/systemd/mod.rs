@@ -110,6 +110,16 @@ impl Systemd {
         Self::connect_privately().await.map_err(|private| SystemdError::Unreachable { bus, private })
     }
 
+    /// Connects to systemd itself, or, where that does not answer, over the system bus. At boot the bus may be waiting for
+    /// who waits for us.
+    pub async fn connect_at_boot() -> Result<Self, SystemdError> {
+        let private = match Self::connect_privately().await {
+            Ok(systemd) => return Ok(systemd),
+            Err(reason) => reason,
+        };
+        Self::dial(Builder::system()).await.map_err(|bus| SystemdError::Unreachable { bus, private })
+    }
+
     async fn connect_privately() -> Result<Self, String> {
         let relay = private::connect(Path::new(PRIVATE)).await.map_err(|error| error.to_string())?;
         Self::dial(Builder::unix_stream(relay).p2p()).await
@@ -177,6 +187,13 @@ impl Systemd {
     /// Restarts (or starts) a unit and waits until its job has ended.
     pub async fn restart(&self, unit: &UnitName, deadline: Duration) -> Result<Result<(), JobFailed>, SystemdError> {
         job::run(self, job::Action::Restart, unit, deadline).await
+    }
+
+    /// Asks systemd to restart (or start) a unit when its turn comes, and does not wait: at boot its turn may come after ours. What that
+    /// comes to is not told.
+    pub async fn queue_restart(&self, unit: &UnitName) -> Result<(), SystemdError> {
+        let doing = SystemdError::doing(format!("having {unit} started"));
+        async { self.manager().await?.restart_unit(unit.as_str(), "replace").await }.await.map(drop).map_err(doing)
     }
 
     /// Stops a unit and waits until its job has ended. One that is not loaded is stopped.

@@ -87,6 +87,8 @@ pub struct UnitState {
     pub invocation_id: Option<String>,
     /// When the main process was started: microseconds since 1970.
     pub exec_main_start: Option<u64>,
+    /// The same by CLOCK_MONOTONIC: microseconds since the boot, which nobody sets.
+    pub exec_main_start_monotonic: Option<u64>,
 }
 
 impl UnitState {
@@ -145,6 +147,7 @@ impl UnitState {
             need_daemon_reload: take(&mut general, "NeedDaemonReload").unwrap_or_default(),
             invocation_id: take::<Vec<u8>>(&mut general, "InvocationID").filter(|id| !id.is_empty()).map(|id| hexadecimal(&id)),
             exec_main_start: take::<u64>(&mut specific, "ExecMainStartTimestamp").filter(|time| *time != 0),
+            exec_main_start_monotonic: take::<u64>(&mut specific, "ExecMainStartTimestampMonotonic").filter(|time| *time != 0),
         })
     }
 }

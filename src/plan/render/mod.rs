@@ -50,7 +50,7 @@ pub fn wanted(
     artifacts: &[Artifact],
 ) -> Result<Wanted, PlanError> {
     let root = settings.kubelet.root_directory.clone();
-    let mut builder = Builder::new(identity, root, settings.runtime.unit.clone(), artifacts);
+    let mut builder = Builder::new(identity, root, settings.runtime.unit.clone(), artifacts, facts.program);
     executables(&mut builder, artifacts);
     system::render(&mut builder, settings, facts);
     kubelet::render(&mut builder, settings, facts, identity)?;

@@ -13,13 +13,27 @@ use crate::{
 const KUBELET: &str = include_str!("../../../units/kubelet.service");
 const FLANNELD: &str = include_str!("../../../units/flanneld.service");
 const ROOT_MOUNT: &str = include_str!("../../../units/var-lib-kubelet.mount");
+const RECOVER: &str = include_str!("../../../units/hostlet-recover.service");
 /// The runtime that the units in `units/` name.
 const USUAL_RUNTIME: &str = "containerd.service";
 
 pub(super) fn render(builder: &mut Builder, settings: &Settings, facts: &HostFacts) {
+    recover(builder);
     root_mount(builder, settings, facts);
     kubelet(builder, settings, &facts.foreign);
     flanneld(builder, settings);
+}
+
+/// What undoes a run that a power cut ended. It runs at boot alone, so nothing starts or watches it: the link that enables it
+/// is a path like any other. It is laid before anything that it would have to undo at boot is enabled.
+fn recover(builder: &mut Builder) {
+    let purpose = "undoes, at boot, a run that was ended in the middle";
+    builder.host_file(unit_path("hostlet-recover.service"), Content::Plain(RECOVER.into()), purpose);
+    builder.host_link(
+        unit_path("multi-user.target.wants/hostlet-recover.service"),
+        unit_path("hostlet-recover.service"),
+        purpose,
+    );
 }
 
 fn kubelet(builder: &mut Builder, settings: &Settings, foreign: &Foreign) {
