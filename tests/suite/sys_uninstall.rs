@@ -180,7 +180,9 @@ async fn sys_an_uninstall_that_is_killed_again_and_again_gets_to_its_end() {
     let script = format!(
         "kills=0
         for delay in 0.02 0.03 0.04 0.05 0.06 0.08 0.1 0.12 0.15 0.2 0.25 0.3 0.4 0.5 0.7 1 1.5 2 3 5; do
-            code=0; timeout --signal=KILL $delay {HOSTLET} uninstall >/dev/null 2>/tmp/said || code=$?
+            {HOSTLET} uninstall >/dev/null 2>/tmp/said & pid=$!
+            sleep $delay; kill -KILL $pid 2>/dev/null || true
+            code=0; wait $pid || code=$?
             [ $code = 137 ] || break
             kills=$((kills + 1))
         done
