@@ -60,11 +60,12 @@ fn is_ours(site: &Site, state: &UnitState) -> bool {
 /// Stops units, and waits until they are down.
 pub(super) async fn stop(units: &[UnitName], systemd: &Systemd, done: &mut Uninstalled) -> Result<(), UninstallError> {
     for unit in units {
-        if systemd.unit(unit).await?.is_inactive() {
-            continue;
-        }
+        let was_down = systemd.unit(unit).await?.is_inactive();
+        // Also one that is down: at boot its start may be waiting for hostlet to end, and this takes it from the queue.
         systemd.stop(unit, DEADLINE).await?.map_err(|failed| UninstallError::DoesNotStop(Box::new(failed)))?;
-        done.removed(format!("stop {unit}"));
+        if !was_down {
+            done.removed(format!("stop {unit}"));
+        }
     }
     Ok(())
 }
