@@ -140,9 +140,11 @@ impl Failure {
             | Self::Uninstall(UninstallError::NotOnTheHost) => Outcome::Refused,
             Self::Fetch { .. } => Outcome::FetchFailed,
             Self::Undone(_) => Outcome::Restored,
-            Self::LeftBehind { .. } | Self::Unrecovered { .. } | Self::Journal(_) | Self::Uninstall(_) | Self::NotRemoved(_) => {
-                Outcome::Broken
-            }
+            Self::LeftBehind { .. }
+            | Self::Unrecovered { .. }
+            | Self::Journal(_)
+            | Self::Uninstall(_)
+            | Self::NotRemoved(_) => Outcome::Broken,
             Self::Locked(_) => Outcome::Busy,
             Self::Interrupted => Outcome::Interrupted,
             Self::Bug(_) | Self::Rehearsal(_) => Outcome::Bug,
