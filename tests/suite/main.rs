@@ -28,3 +28,4 @@ mod sys_rehearse;
 mod sys_standin;
 mod sys_systemd;
 mod sys_uninstall;
+mod sys_upgrade;
