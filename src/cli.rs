@@ -89,6 +89,7 @@ pub enum Command {
     /// Installs another version of the kubelet and remembers it; back by itself when that is not healthy
     Upgrade {
         /// The version, such as 1.36.4
+        #[arg(id = "kubelet-version", value_name = "VERSION")]
         version: Version,
         /// The SHA-256 of the file, where the configuration pins another version's
         #[arg(long, value_name = "SHA256")]
@@ -180,5 +181,19 @@ impl Command {
             Self::Config(_) => "config",
             Self::StandIn { .. } => "stand-in",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_flag_twice() {
+        Cli::command().debug_assert();
+        let cli = Cli::parse_from(["hostlet", "upgrade", "v1.36.4", "--allow-downgrade"]);
+        assert!(matches!(cli.command, Command::Upgrade { version, .. } if version == Version::new(1, 36, 4)));
     }
 }

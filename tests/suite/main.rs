@@ -20,6 +20,7 @@ mod ns_propagation;
 mod ns_tree;
 mod ns_unmount;
 mod sys_adopt;
+mod sys_downtime;
 mod sys_install;
 mod sys_kill;
 mod sys_machine;

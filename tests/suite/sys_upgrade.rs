@@ -151,7 +151,7 @@ async fn sys_an_upgrade_to_a_kubelet_that_crashes_returns_by_itself_and_says_why
     let before = snapshot(&machine).await;
     let flanneld = pid(&machine, "flanneld.service").await;
     for (behaviour, said) in
-        [("crash-after-ready", "crashes again and again"), ("no-healthz", "healthz"), ("exit-at-start", "does not start")]
+        [("crash-after-ready", "kubelet.service"), ("no-healthz", "healthz"), ("exit-at-start", "does not start")]
     {
         let digest = publish(&machine, "kubelet", "1.36.5", behaviour).await;
         let said = [said, "the last lines of its journal", "Kubelet version v1.36.5"];
@@ -170,6 +170,7 @@ async fn sys_an_upgrade_to_a_kubelet_that_crashes_returns_by_itself_and_says_why
 #[tokio::test]
 async fn sys_when_the_old_kubelet_does_not_recover_either_both_errors_are_told() {
     let machine = scene().await;
+    drop_in(&machine, "[kubelet]\nstable-window = 2\nhealth-timeout = 6\n").await;
     let old = machine.expect(&["readlink", "-f", "/opt/hostlet/current/bin/kubelet"]).await.unwrap();
     let crashing = r#"{"kubelet":{"version":"1.36.4","behaviour":"crash-after-ready"}}"#;
     machine.expect(&[HOSTLET, "stand-in", "artifacts", "/srv/other", crashing]).await.unwrap();

@@ -152,6 +152,7 @@ fn units(subject: &Subject) -> Result<Vec<(PathBuf, &'static str)>, Unclear> {
             if let Some(text) = if_present(files::read_text(&path))?
                 && !text.contains(&*home)
                 && !shadowed
+                && !is_ours_and_masked(subject, &path)?
             {
                 found.push((path, remedy));
             }
@@ -166,6 +167,12 @@ fn units(subject: &Subject) -> Result<Vec<(PathBuf, &'static str)>, Unclear> {
         }
     }
     Ok(found)
+}
+
+/// A unit of ours that somebody masked is a hand edit: the installation mends it.
+fn is_ours_and_masked(subject: &Subject, path: &Path) -> Result<bool, Unclear> {
+    let masked = look::link_target(path)?.is_some_and(|target| target == Path::new("/dev/null"));
+    Ok(masked && is_installed(subject))
 }
 
 fn is_ours_in_etc(unit: &str, home: &str) -> Result<bool, Unclear> {
