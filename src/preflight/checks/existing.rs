@@ -36,9 +36,11 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Whether hostlet has installed something here, and this is thus a second run.
+/// Whether hostlet has installed something here, and this is thus a second run: also where the link to the generation in
+/// force is what somebody removed.
 pub(super) fn is_installed(subject: &Subject) -> bool {
-    files::names(&subject.places.home).is_ok_and(|names| names.iter().any(|name| name == "current"))
+    let names = files::names(&subject.places.home);
+    names.is_ok_and(|names| names.iter().any(|name| matches!(name.as_str(), "current" | "generations")))
 }
 
 /// Whether the process is hostlet's own kubelet or flanneld: its unit, executing a file of the store.
