@@ -4,6 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::{
+    model::{Digest, Version},
+    plan::AllowedSteps,
+};
+
 /// Installs the kubelet and flannel natively on this host, and refuses to until the host is fit.
 #[derive(Debug, Parser)]
 #[command(name = "hostlet", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
@@ -77,7 +82,24 @@ pub enum Command {
         /// Takes over a kubelet that a package or a container brought: its identity, its place
         #[arg(long)]
         adopt: bool,
+        /// Which steps between versions are allowed.
+        #[command(flatten)]
+        steps: Steps,
     },
+    /// Installs another version of the kubelet and remembers it; back by itself when that is not healthy
+    Upgrade {
+        /// The version, such as 1.36.4
+        #[arg(id = "kubelet-version", value_name = "VERSION")]
+        version: Version,
+        /// The SHA-256 of the file, where the configuration pins another version's
+        #[arg(long, value_name = "SHA256")]
+        digest: Option<Digest>,
+        /// Which steps between versions are allowed.
+        #[command(flatten)]
+        steps: Steps,
+    },
+    /// Goes back to the previous generation, offline, and remembers its versions
+    Rollback,
     /// Shows what is installed, whether it is healthy, and how the host differs from it
     Status {
         /// Exits with 1 when the host differs, or something is not healthy
@@ -114,6 +136,23 @@ pub enum Command {
     },
 }
 
+/// Steps between versions of the kubelet that are made only when asked for.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Steps {
+    /// Allows an older kubelet than the installed one
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// Allows more than one minor version at a time
+    #[arg(long)]
+    pub allow_minor_skip: bool,
+}
+
+impl From<Steps> for AllowedSteps {
+    fn from(steps: Steps) -> Self {
+        Self { downgrade: steps.allow_downgrade, minor_skip: steps.allow_minor_skip }
+    }
+}
+
 /// `hostlet config`
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum ConfigCommand {
@@ -133,6 +172,8 @@ impl Command {
             Self::Preflight { .. } => "preflight",
             Self::Plan { .. } => "plan",
             Self::Install { .. } => "install",
+            Self::Upgrade { .. } => "upgrade",
+            Self::Rollback => "rollback",
             Self::Status { .. } => "status",
             Self::Uninstall { .. } => "uninstall",
             Self::Recover { .. } => "recover",
@@ -140,5 +181,19 @@ impl Command {
             Self::Config(_) => "config",
             Self::StandIn { .. } => "stand-in",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_has_no_flag_twice() {
+        Cli::command().debug_assert();
+        let cli = Cli::parse_from(["hostlet", "upgrade", "v1.36.4", "--allow-downgrade"]);
+        assert!(matches!(cli.command, Command::Upgrade { version, .. } if version == Version::new(1, 36, 4)));
     }
 }

@@ -6,12 +6,17 @@
 //! then on a failure undoes all that was done.
 
 mod activate;
+mod collect;
 mod failure;
 mod fetching;
+mod health;
 mod prepare;
 mod recovery;
+mod remember;
+mod rollback;
 mod status;
 mod uninstall;
+mod versions;
 
 use std::path::PathBuf;
 
@@ -19,11 +24,15 @@ pub use activate::{Installed, UnitHealth};
 pub use failure::{Cause, Failure, as_root};
 pub use prepare::{Prepared, local_preflight, prepare};
 pub use recovery::{Recovered, Recovery, recover};
+pub use remember::{CannotRemember, DropIn, upgrade_to};
+pub use rollback::{NoWayBack, rollback};
 pub use status::{Propagation, Status, status};
 use tokio_util::sync::CancellationToken;
 pub use uninstall::{finish_uninstall, uninstall};
 
-use crate::{config::Settings, host::checkpoint::checkpoint, model::layout, output::Events};
+use crate::{
+    config::Settings, fetch::Verified, host::checkpoint::checkpoint, model::layout, output::Events, plan::AllowedSteps,
+};
 
 /// What a run works with.
 #[derive(Clone)]
@@ -53,32 +62,59 @@ impl Context {
     }
 }
 
-/// Brings the host to what the configuration says. With `anew` everything is fetched and laid again.
-pub async fn install(context: &Context, anew: bool) -> Result<Installed, Failure> {
+/// How an installation is done.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Everything is fetched and laid again.
+    pub anew: bool,
+    /// Steps between versions that were asked for by flag.
+    pub allowed: AllowedSteps,
+    /// What is remembered of it: an upgrade.
+    pub remember: Option<DropIn>,
+}
+
+/// Brings the host to what the configuration says.
+pub async fn install(context: &Context, options: &Options) -> Result<Installed, Failure> {
     as_root()?;
-    prepare::recover(context).await?;
-    let prepared = prepare(context, anew).await?;
+    let mut prepared = prepare(context, options.anew).await?;
+    if let Some(drop_in) = &options.remember {
+        drop_in.plan(&mut prepared)?;
+    }
     if prepared.plan.is_empty() {
         return Ok(Installed::unchanged(&prepared));
     }
     checkpoint("stage: planned");
+    versions::check(context, &prepared, options.allowed).await?;
     let cleared = prepare::preflight(context, &prepared).await?;
     checkpoint("stage: cleared");
     let verified = fetching::fetch(context, &cleared, &prepared).await?;
     checkpoint("stage: verified");
-    let mut transaction = activate::begin(context).await?;
+    let command = if options.remember.is_some() { "upgrade" } else { "install" };
+    change(context, command, &prepared, verified).await
+}
+
+/// Changes the host, or leaves it as it was and sees that it is.
+async fn change(context: &Context, command: &str, prepared: &Prepared, verified: Vec<Verified>) -> Result<Installed, Failure> {
+    let mut transaction = activate::begin(context, command).await?;
     let attempt = async {
-        let staged = activate::stage(context, &mut transaction, &prepared, verified).await?;
+        activate::stage(context, &mut transaction, prepared, verified).await?;
         checkpoint("stage: staged");
-        let active = activate::activate(context, &mut transaction, &prepared).await?;
+        let active = activate::activate(context, &mut transaction, prepared).await?;
         checkpoint("stage: active");
-        let healthy = activate::health(context, active).await?;
+        let healthy = health::gate(context, &active.0).await?;
         checkpoint("stage: healthy");
-        let generation = activate::remember(context, &mut transaction, &prepared, staged.as_ref())?;
-        Ok((generation, healthy))
+        let committed = activate::remember(context, &mut transaction, prepared)?;
+        Ok((committed, healthy))
     };
     match attempt.await {
-        Ok((generation, healthy)) => activate::commit(transaction, &prepared, generation, &healthy).await,
-        Err(cause) => Err(Failure::undone(cause, transaction.undo().await)),
+        Ok((committed, healthy)) => {
+            let installed = activate::commit(transaction, prepared, committed, &healthy).await?;
+            collect::garbage(context, committed).await;
+            Ok(installed)
+        }
+        Err(cause) => {
+            let undone = transaction.undo().await;
+            Err(Failure::undone(cause, health::of_restored(context, &prepared.observed, undone).await))
+        }
     }
 }

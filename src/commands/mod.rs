@@ -6,15 +6,18 @@ mod plan;
 mod preflight;
 mod recover;
 mod rehearse;
+mod rollback;
+mod run;
 mod status;
 mod uninstall;
+mod upgrade;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Cli, Command, Global, OutputFormat},
-    config::{self, Fragment, Settings},
+    config::{Configuration, Fragment, Settings},
     host::{fragments, signals},
     output::{self, Event, Events, Format, Outcome, Verbosity},
     pipeline::{Context, Failure},
@@ -99,7 +102,9 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Preflight { list: true, .. } => preflight::list(),
         Command::Preflight { list: false, adopt } => preflight::run(&Context { adopt, ..context(&global, events)? }).await,
         Command::Plan { exit_code, adopt } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
-        Command::Install { reinstall, adopt } => install::run(&global, events, reinstall, adopt).await,
+        Command::Install { reinstall, adopt, steps } => install::run(&global, events, reinstall, adopt, steps.into()).await,
+        Command::Upgrade { version, digest, steps } => upgrade::run(&global, events, &version, digest, steps.into()).await,
+        Command::Rollback => rollback::run(&global, events).await,
         Command::Status { exit_code } => status::run(exit_code).await,
         Command::Uninstall { purge } => uninstall::run(events, purge).await,
         Command::Recover { at_boot } => recover::run(&global, &events, at_boot).await,
@@ -109,18 +114,27 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
 }
 
 /// Reads the configuration.
-fn settings(global: &Global) -> Result<Settings, Failure> {
+fn configuration(global: &Global) -> Result<Configuration, Failure> {
     let files = fragments::read(&global.config)?;
     if files.is_empty() && global.set.is_empty() {
         return Err(Failure::NoConfiguration(global.config.display().to_string()));
     }
     let fragments: Vec<Fragment> =
         files.into_iter().map(|file| Fragment { name: file.path.display().to_string(), text: file.text }).collect();
-    Ok(config::parse(&fragments, &global.set)?)
+    Ok(Configuration::new(&global.config, fragments, global.set.clone()))
+}
+
+fn settings(global: &Global) -> Result<Settings, Failure> {
+    Ok(configuration(global)?.settings()?)
 }
 
 fn context(global: &Global, events: Events) -> Result<Context, Failure> {
+    Ok(context_of(settings(global)?, events))
+}
+
+/// What a run with these settings works with; signals end it.
+fn context_of(settings: Settings, events: Events) -> Context {
     let stop = CancellationToken::new();
     signals::cancel_on_stop(&stop);
-    Ok(Context::new(settings(global)?, events, stop))
+    Context::new(settings, events, stop)
 }

@@ -14,6 +14,7 @@ mod nouns;
 mod problem;
 mod problems;
 mod raw;
+mod remembered;
 mod settings;
 mod shape;
 mod template;
@@ -29,6 +30,7 @@ use serde_json::Value;
 use toml::{Spanned, de::DeTable};
 
 pub use problem::{ConfigError, Place, Problem};
+pub use remembered::{Configuration, Remembered};
 pub use settings::{
     Backend, CertificateAuthority, Cluster, Cni, Datastore, EtcdTls, Flannel, FlannelIdentity, Kubelet, Node, Preflight, Role,
     Runtime, Settings, Source, Sources, Taint, UrlTemplate, Waiver,

@@ -27,11 +27,13 @@ mod pump;
 mod response;
 mod sidecar;
 mod subject;
+mod sweep;
 mod unpacking;
 mod verified;
 
 pub use error::FetchError;
 pub use fetcher::{Fetcher, PARALLEL, Request};
 pub use problem::Problem;
+pub use sweep::sweep;
 pub use unpacking::UnpackProblem;
 pub use verified::{Unpacked, Verified};

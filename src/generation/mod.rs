@@ -1,13 +1,17 @@
 //! The store of verified files, and generations: what one version of the node consists of, switched by one rename.
 //!
 //! Promise: an entry of the store and a generation become visible by one rename of a directory that was fsynced whole.
-//! Gap: garbage collection and rollback to an earlier generation are not here yet.
+//! Gap: none known.
 
+mod collect;
+pub mod committed;
 mod inspect;
 pub mod manifest;
 mod stage;
 mod store;
 
-pub use inspect::{Inspection, current, highest, inspect};
+pub use collect::{Collected, KEPT, collect};
+pub use committed::Committed;
+pub use inspect::{Copies, Damage, Inspection, current, highest, host_files, inspect, manifest};
 pub use stage::{StageError, Staged, stage};
 pub use store::admit;

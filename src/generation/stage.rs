@@ -1,8 +1,14 @@
 //! Staging a generation: all of it is on the disk before anything points to it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use super::manifest::{Contents, Manifest, SCHEMA};
+use super::{
+    inspect::copy_of,
+    manifest::{Contents, Manifest, SCHEMA},
+};
 use crate::{
     fetch::FetchError,
     host::{
@@ -42,13 +48,15 @@ impl Staged {
     }
 }
 
-/// Lays a generation into its directory: links into the store, configuration, manifest; then one rename makes it visible.
+/// Lays a generation into its directory: links into the store, configuration, manifest, and copies of the host's files, so
+/// that there is a way back to it without the configuration of then; one rename makes it visible.
 pub fn stage(
     opt: &Path,
     number: u64,
     created: String,
     contents: Contents,
     files_of_generation: &BTreeMap<String, Content>,
+    host_files: &BTreeMap<PathBuf, Content>,
     executables: BTreeMap<String, BTreeMap<String, Digest>>,
 ) -> Result<Staged, StageError> {
     let directory = layout::generation(opt, number);
@@ -67,6 +75,11 @@ pub fn stage(
             }
             Expected::Directory { mode } => files::create_directory(&path_in_staging, *mode)?,
         }
+    }
+    for (path, content) in host_files.iter().filter(|(_, content)| !content.is_secret()) {
+        let copy = staging.join(copy_of(path));
+        files::create_directory(copy.parent().unwrap_or(&staging), 0o755)?;
+        files::write(&copy, content.bytes(), 0o644)?;
     }
     let hostlet = env!("CARGO_PKG_VERSION").to_owned();
     let manifest = Manifest { schema: SCHEMA, number, created, hostlet, contents, executables };

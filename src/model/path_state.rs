@@ -58,6 +58,12 @@ pub enum Expected {
 }
 
 impl Expected {
+    /// Whether it is a credential: those are the files that only root may read.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        matches!(self, Self::File { mode: 0o600, .. })
+    }
+
     /// How the state differs from what is expected, in words; `None` when it does not.
     #[must_use]
     pub fn difference(&self, state: &PathState) -> Option<String> {

@@ -1,11 +1,6 @@
-//! From verified artifacts to a committed generation: stage, change the host, see that it is healthy, commit.
+//! From verified artifacts to a committed generation: stage, change the host, commit.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde::Serialize;
 
@@ -13,9 +8,9 @@ use super::{Context, Failure, Prepared, failure::Cause, prepare};
 use crate::{
     config::{Datastore, Settings},
     fetch::Verified,
-    generation::{self, Staged},
-    health::{self, Gate, Healthy, PropagationGate},
-    host::{healthz::Endpoint, look, systemd::Systemd},
+    generation::{self, Committed, Staged, committed},
+    health::Healthy,
+    host::look,
     model::{Artifact, Digest, UnitName, layout},
     output::Event,
     plan::Step,
@@ -59,11 +54,11 @@ impl Installed {
 }
 
 /// The units that this run started or restarted.
-pub(super) struct Active(Vec<UnitName>);
+pub(super) struct Active(pub(super) Vec<UnitName>);
 
 /// Begins the transaction: nothing before it changed anything.
-pub(super) async fn begin(context: &Context) -> Result<Transaction, Failure> {
-    let header = Header::new("install", jiff::Timestamp::now().to_string());
+pub(super) async fn begin(context: &Context, command: &str) -> Result<Transaction, Failure> {
+    let header = Header::new(command, jiff::Timestamp::now().to_string());
     let ground = prepare::ground(context).await?;
     Transaction::begin(ground, &header, context.events.clone()).map_err(|error| Failure::Undone(error.into()))
 }
@@ -93,7 +88,7 @@ pub(super) async fn stage(
         for verified in &verified {
             executables.insert(verified.artifact().store_name(), generation::admit(&opt, verified)?);
         }
-        generation::stage(&opt, number, created, wanted.contents, &wanted.files, executables)
+        generation::stage(&opt, number, created, wanted.contents, &wanted.files, &wanted.host_files, executables)
     });
     Ok(Some(staged.await??))
 }
@@ -149,76 +144,37 @@ pub(super) async fn activate(context: &Context, transaction: &mut Transaction, p
 
 /// With the API server as its datastore flanneld exits until the controller manager has given its Node a network, which
 /// happens after the kubelet has registered.
-fn may_exit_until_registered(settings: &Settings, unit: &UnitName) -> bool {
+pub(super) fn may_exit_until_registered(settings: &Settings, unit: &UnitName) -> bool {
     let waits = settings.flannel.as_ref().is_some_and(|flannel| matches!(flannel.datastore, Datastore::Kube(_)));
     waits && unit.as_str() == "flanneld.service"
 }
 
-/// Sees that every unit that was started is healthy and stays so.
-pub(super) async fn health(context: &Context, active: Active) -> Result<Vec<Healthy>, Cause> {
-    if active.0.is_empty() {
-        return Ok(Vec::new());
-    }
-    context.events.emit(Event::Stage { name: "health" });
-    let systemd = Systemd::connect().await.map_err(ChangeError::from)?;
-    let gates: Vec<Gate> = active.0.iter().map(|unit| gate(&context.settings, unit)).collect();
-    let all = futures_util::future::try_join_all(gates.iter().map(|gate| async {
-        health::wait(&systemd, gate).await?.map_err(|unhealthy| Cause::Unhealthy { unhealthy: Box::new(unhealthy) })
-    }));
-    tokio::select! {
-        healthy = all => healthy,
-        () = context.stop.cancelled() => Err(Cause::Interrupted),
-    }
-}
-
-fn gate(settings: &Settings, unit: &UnitName) -> Gate {
-    let is_kubelet = unit.as_str() == "kubelet.service";
-    Gate {
-        unit: unit.clone(),
-        timeout: settings.kubelet.health_timeout,
-        window: settings.kubelet.stable_window,
-        since_restarts: Some(0),
-        loop_after: if may_exit_until_registered(settings, unit) { None } else { Some(3) },
-        healthz: is_kubelet.then(|| kubelet_healthz(settings)).flatten(),
-        propagation: is_kubelet.then(|| PropagationGate {
-            root: settings.kubelet.root_directory.clone(),
-            receivers: vec![settings.runtime.unit.clone()],
-        }),
-    }
-}
-
-/// The kubelet's health endpoint: 127.0.0.1:10248 unless the user's KubeletConfiguration says otherwise; 0 turns it off.
-fn kubelet_healthz(settings: &Settings) -> Option<Endpoint> {
-    let field = |name: &str| settings.kubelet.config.get(name);
-    let port = field("healthzPort").and_then(serde_json::Value::as_u64).unwrap_or(10248);
-    let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
-    let address: Option<IpAddr> = field("healthzBindAddress").and_then(|value| value.as_str()?.parse().ok());
-    let address = address.filter(|address| !address.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
-    Some(Endpoint::new(SocketAddr::new(address, port), "/healthz"))
-}
-
-/// Remembers what is committed now, and what was before it: the last change of a run, and undone with the rest when the run
-/// is killed before its end.
-pub(super) fn remember(
-    context: &Context,
-    transaction: &mut Transaction,
-    prepared: &Prepared,
-    staged: Option<&Staged>,
-) -> Result<Option<u64>, Cause> {
-    let before = prepared.observed.current.as_ref().map(|manifest| manifest.number);
-    let generation = staged.map(|staged| staged.manifest().number).or(before);
-    let previous = if staged.is_some() { before } else { None };
+/// Remembers what is committed now: the last change of a run, and undone with the rest when the run is killed before its
+/// end.
+pub(super) fn remember(context: &Context, transaction: &mut Transaction, prepared: &Prepared) -> Result<Committed, Cause> {
+    let before = committed::read(&context.state).map_err(ChangeError::from)?;
+    let committed = committed_after(prepared, before);
     remember_directories(context, transaction)?;
-    let state = serde_json::json!({ "schema": 1, "committed": generation, "previous": previous });
-    transaction.remember(&context.state.join("state.json"), format!("{state:#}\n").as_bytes())?;
-    Ok(generation)
+    transaction.remember(&committed::path(&context.state), committed.text().as_bytes())?;
+    Ok(committed)
+}
+
+/// The generation that was left is the previous one, unless the new one only repairs it: nobody goes back to damage.
+fn committed_after(prepared: &Prepared, before: Committed) -> Committed {
+    let left = prepared.observed.current.as_ref();
+    let Some(to) = prepared.plan.switches_to() else {
+        return Committed::new(left.map(|manifest| manifest.number), before.previous);
+    };
+    let is_repair = prepared.plan.generation.is_some() && left.is_some_and(|left| left.contents == prepared.wanted.contents);
+    let left = left.map(|manifest| manifest.number).filter(|_| !is_repair);
+    Committed::new(Some(to), left.or(before.previous))
 }
 
 /// Makes the run permanent: the journal ends.
 pub(super) async fn commit(
     transaction: Transaction,
     prepared: &Prepared,
-    generation: Option<u64>,
+    committed: Committed,
     healthy: &[Healthy],
 ) -> Result<Installed, Failure> {
     let ended = transaction.commit(healthy).await;
@@ -230,7 +186,7 @@ pub(super) async fn commit(
         propagation: healthy.witnesses().to_vec(),
     });
     let changes = prepared.plan.steps.clone();
-    Ok(Installed { changed: true, generation, changes, health: health.collect() })
+    Ok(Installed { changed: true, generation: committed.committed, changes, health: health.collect() })
 }
 
 /// The directories that were made, for uninstalling.

@@ -1,5 +1,6 @@
 //! Why a run ended without doing what it should, and the exit code that says so (the design's table).
 
+use super::{CannotRemember, NoWayBack};
 use crate::{
     config::ConfigError,
     facts::FactsError,
@@ -8,7 +9,7 @@ use crate::{
     health::{HealthError, Unhealthy},
     host::{capabilities, files::FileError, journal::quoted, lock::Held},
     output::Outcome,
-    plan::PlanError,
+    plan::{NotAskedFor, PlanError, Skew},
     preflight::Refused,
     rehearse::RehearseError,
     transaction::{ChangeError, LeftBehind, Undone, journal::JournalError},
@@ -44,6 +45,18 @@ pub enum Failure {
     /// The host is not fit.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// A step between versions that has to be asked for.
+    #[error(transparent)]
+    NotAskedFor(#[from] NotAskedFor),
+    /// The kubelet may not serve under the API server.
+    #[error(transparent)]
+    Skew(#[from] Skew),
+    /// The configuration does not let a version be remembered.
+    #[error(transparent)]
+    CannotRemember(#[from] CannotRemember),
+    /// There is no previous generation to go back to, or it is damaged.
+    #[error(transparent)]
+    NoWayBack(#[from] NoWayBack),
     /// An artifact could not be obtained.
     #[error("{error}\n{}", error.remedy())]
     Fetch {
@@ -131,11 +144,16 @@ impl Failure {
             Self::Configuration(_)
             | Self::NoConfiguration(_)
             | Self::Plan(_)
+            | Self::CannotRemember(_)
+            | Self::NoWayBack(NoWayBack::NoPrevious)
             | Self::Facts(FactsError::Token { .. } | FactsError::Authority { .. }) => Outcome::Misconfigured,
             Self::Facts(_)
             | Self::File(_)
             | Self::NotRoot
             | Self::NoSystemd(_)
+            | Self::NotAskedFor(_)
+            | Self::Skew(_)
+            | Self::NoWayBack(_)
             | Self::Refused(_)
             | Self::Uninstall(UninstallError::NotOnTheHost) => Outcome::Refused,
             Self::Fetch { .. } => Outcome::FetchFailed,

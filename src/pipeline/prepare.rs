@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    Context, Failure, fetching,
-    recovery::{self, Recovery},
-};
+use super::{Context, Failure, fetching};
 use crate::{
     facts::{self, Observed},
     generation,
@@ -67,18 +64,6 @@ pub(super) async fn preflight(context: &Context, prepared: &Prepared) -> Result<
         context.events.emit(Event::Warning { text: format!("{}: {}", finding.id, finding.observed) });
     }
     Ok(cleared)
-}
-
-/// Undoes a run that was killed, before anything else is looked at.
-pub(super) async fn recover(context: &Context) -> Result<(), Failure> {
-    let recovery = Recovery {
-        opt: context.opt.clone(),
-        state: context.state.clone(),
-        cache: context.cache.clone(),
-        root_directory: Some(context.settings.kubelet.root_directory.clone()),
-        at_boot: false,
-    };
-    recovery::recover(&recovery, &context.events).await.map(drop)
 }
 
 /// Where a transaction works.

@@ -16,29 +16,45 @@ use crate::{
 /// Finds what has to change. With `anew` everything is fetched and laid again, whatever its state.
 #[must_use]
 pub fn compare(wanted: &Wanted, observed: &Observed, anew: bool) -> Plan {
-    let mut comparison = Comparison { wanted, observed, anew, touched: BTreeSet::new(), steps: Vec::new() };
-    comparison.leave_units_behind();
-    comparison.program();
-    comparison.host_paths();
-    comparison.kernel();
-    let generation = comparison.generation();
-    comparison.paths_left_behind();
-    comparison.units(generation.is_some());
+    let mut comparison = Comparison { wanted, observed, anew, back_to: None, touched: BTreeSet::new(), steps: Vec::new() };
+    let generation = comparison.run();
     let missing = |artifact: &&Artifact| generation.is_some() && (anew || !observed.intact.contains(&artifact.store_name()));
     let fetch = wanted.artifacts.iter().filter(missing).cloned().collect();
     Plan { fetch, generation, steps: comparison.steps }
+}
+
+/// Finds what has to change so that an earlier generation, which is on the disk whole, is in force again.
+#[must_use]
+pub fn compare_back(wanted: &Wanted, observed: &Observed, to: u64) -> Plan {
+    let back_to = Some(to);
+    let mut comparison = Comparison { wanted, observed, anew: false, back_to, touched: BTreeSet::new(), steps: Vec::new() };
+    comparison.run();
+    Plan { steps: comparison.steps, ..Plan::default() }
 }
 
 struct Comparison<'a> {
     wanted: &'a Wanted,
     observed: &'a Observed,
     anew: bool,
+    /// The generation to go back to; otherwise a new one is staged where one is needed.
+    back_to: Option<u64>,
     /// Paths outside the generation that are changed: units that read them restart.
     touched: BTreeSet<PathBuf>,
     steps: Vec<Step>,
 }
 
 impl Comparison<'_> {
+    fn run(&mut self) -> Option<String> {
+        self.leave_units_behind();
+        self.program();
+        self.host_paths();
+        self.kernel();
+        let generation = self.generation();
+        self.paths_left_behind();
+        self.units(generation.is_some());
+        generation
+    }
+
     fn old(&self) -> Option<&Contents> {
         self.observed.current.as_ref().map(|manifest| &manifest.contents)
     }
@@ -111,6 +127,7 @@ impl Comparison<'_> {
     fn generation(&mut self) -> Option<String> {
         let current = self.observed.current.as_ref();
         let reason = match current {
+            _ if self.back_to.is_some() => "as asked for".to_owned(),
             None => "nothing is installed".to_owned(),
             Some(_) if self.anew => "everything is laid anew, as asked for".to_owned(),
             Some(manifest) if manifest.contents != self.wanted.contents => {
@@ -121,7 +138,7 @@ impl Comparison<'_> {
                 None => return None,
             },
         };
-        let to = self.observed.highest_generation + 1;
+        let to = self.back_to.unwrap_or(self.observed.highest_generation + 1);
         self.add(Change::SwitchGeneration { from: current.map(|manifest| manifest.number), to }, reason.clone());
         Some(reason)
     }
@@ -242,7 +259,7 @@ impl Comparison<'_> {
 }
 
 /// What differs between two contents, for people.
-fn differences(old: &Contents, new: &Contents) -> String {
+pub(super) fn differences(old: &Contents, new: &Contents) -> String {
     let mut parts = Vec::new();
     for artifact in &new.artifacts {
         match old.artifact(artifact.component) {

@@ -3,19 +3,23 @@
 mod compare;
 #[cfg(test)]
 mod compare_tests;
+mod earlier;
 mod identity;
 mod render;
 #[cfg(test)]
 mod render_tests;
+mod versions;
 mod wanted;
 
 use std::fmt;
 
 use serde::Serialize;
 
-pub use compare::compare;
+pub use compare::{compare, compare_back};
+pub use earlier::{NoCredential, departure, earlier};
 pub use identity::identity;
 pub use render::{PlanError, wanted};
+pub use versions::{AllowedSteps, NotAskedFor, Skew, UnusualStep, skew, unusual_steps};
 pub use wanted::Wanted;
 
 use crate::{
@@ -47,6 +51,15 @@ pub struct Step {
 }
 
 impl Plan {
+    /// The generation that is in force afterwards, where that is another one.
+    #[must_use]
+    pub fn switches_to(&self) -> Option<u64> {
+        self.steps.iter().find_map(|step| match step.change {
+            Change::SwitchGeneration { to, .. } => Some(to),
+            _ => None,
+        })
+    }
+
     /// Nothing is to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {

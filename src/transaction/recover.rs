@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     host::{checkpoint::checkpoint, files, tree},
+    model::UnitName,
     output::{Event, Events},
 };
 
@@ -19,6 +20,8 @@ use crate::{
 pub struct Undone {
     /// What could not be undone; empty when the host is as it was.
     pub left_behind: Vec<LeftBehind>,
+    /// Units that run on what they read before. That they were started does not say that they are healthy.
+    pub restarted: Vec<UnitName>,
 }
 
 impl Undone {
@@ -61,7 +64,12 @@ pub(super) async fn undo_all(ground: &Ground, undos: Vec<Undo>, undoing: &Undoin
     for undo in in_order(undos) {
         checkpoint(format_args!("undo: before: {undo}"));
         match carry_out(ground, undoing, &undo).await {
-            Ok(Done::Now) => events.emit(Event::Undone { description: undo.to_string() }),
+            Ok(Done::Now) => {
+                events.emit(Event::Undone { description: undo.to_string() });
+                if let Undo::StartUnit { unit } | Undo::RestartUnit { unit } = undo {
+                    done.restarted.push(unit);
+                }
+            }
             // What a run registered before it came to make it.
             Ok(Done::Before) => {}
             Err(why) => done.left_behind.push(LeftBehind { undo, why }),

@@ -162,7 +162,13 @@ impl Systemd {
         let doing = SystemdError::doing(format!("enabling {}", names.join(", ")));
         let (_, changes) =
             async { self.manager().await?.enable_unit_files(&names, false, false).await }.await.map_err(doing)?;
+        self.look_again(&changes).await?;
         Ok(changes.into_iter().map(UnitFileChange::from).collect())
+    }
+
+    /// systemd tells whether a loaded unit is enabled as it was when it read the unit.
+    async fn look_again<T>(&self, changes: &[T]) -> Result<(), SystemdError> {
+        if changes.is_empty() { Ok(()) } else { self.reload().await }
     }
 
     /// Disables units, and tells what that did. One without a unit file is disabled: remove files after this, not before,
@@ -176,6 +182,7 @@ impl Systemd {
                 Err(error) => return Err(SystemdError::doing(format!("disabling {unit}"))(error)),
             }
         }
+        self.look_again(&all).await?;
         Ok(all)
     }
 

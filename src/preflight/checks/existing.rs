@@ -36,9 +36,11 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Whether hostlet has installed something here, and this is thus a second run.
+/// Whether hostlet has installed something here, and this is thus a second run: also where the link to the generation in
+/// force is what somebody removed.
 pub(super) fn is_installed(subject: &Subject) -> bool {
-    files::names(&subject.places.home).is_ok_and(|names| names.iter().any(|name| name == "current"))
+    let names = files::names(&subject.places.home);
+    names.is_ok_and(|names| names.iter().any(|name| matches!(name.as_str(), "current" | "generations")))
 }
 
 /// Whether the process is hostlet's own kubelet or flanneld: its unit, executing a file of the store.
@@ -152,6 +154,7 @@ fn units(subject: &Subject) -> Result<Vec<(PathBuf, &'static str)>, Unclear> {
             if let Some(text) = if_present(files::read_text(&path))?
                 && !text.contains(&*home)
                 && !shadowed
+                && !is_ours_and_masked(subject, &path)?
             {
                 found.push((path, remedy));
             }
@@ -166,6 +169,12 @@ fn units(subject: &Subject) -> Result<Vec<(PathBuf, &'static str)>, Unclear> {
         }
     }
     Ok(found)
+}
+
+/// A unit of ours that somebody masked is a hand edit: the installation mends it.
+fn is_ours_and_masked(subject: &Subject, path: &Path) -> Result<bool, Unclear> {
+    let masked = look::link_target(path)?.is_some_and(|target| target == Path::new("/dev/null"));
+    Ok(masked && is_installed(subject))
 }
 
 fn is_ours_in_etc(unit: &str, home: &str) -> Result<bool, Unclear> {

@@ -1,0 +1,53 @@
+//! Removing what nobody wants any more from the cache.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::{
+    host::files::{self, FileError},
+    model::Digest,
+};
+
+/// Removes verified files and partial downloads of digests that are not wanted. What is named otherwise is not ours, and a
+/// partial download that somebody holds is under way: both stay. Blocking.
+pub fn sweep(cache: &Path, wanted: &BTreeSet<Digest>) -> Result<Vec<Digest>, FileError> {
+    let mut removed = Vec::new();
+    for name in files::names(cache)? {
+        let partial = name.strip_suffix(".partial");
+        let Ok(digest) = partial.unwrap_or(&name).parse::<Digest>() else { continue };
+        if wanted.contains(&digest) {
+            continue;
+        }
+        let path = cache.join(&name);
+        // Held until it is removed: nobody begins to write into it meanwhile.
+        let held = if partial.is_some() { files::open_exclusive(&path)? } else { None };
+        if partial.is_some() && held.is_none() {
+            continue;
+        }
+        files::if_present(files::remove_file(&path))?;
+        removed.push(digest);
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_under_way_or_not_ours_stays() {
+        let cache = tempfile::tempdir().unwrap();
+        let [wanted, stale, under_way] = [b"wanted", b"stale!", b"going!"].map(|text| Digest::of(text));
+        let partial = |digest: &Digest| format!("{digest}.partial");
+        for name in
+            [wanted.to_string(), stale.to_string(), partial(&wanted), partial(&stale), partial(&under_way), "notes".into()]
+        {
+            files::write(&cache.path().join(name), b"x", 0o600).unwrap();
+        }
+        let _held = files::open_exclusive(&cache.path().join(partial(&under_way))).unwrap().unwrap();
+        assert_eq!(sweep(cache.path(), &[wanted].into()).unwrap(), [stale, stale]);
+        let mut left = [wanted.to_string(), partial(&wanted), partial(&under_way), "notes".to_owned()];
+        left.sort();
+        assert_eq!(files::names(cache.path()).unwrap(), left);
+        assert_eq!(sweep(&cache.path().join("none"), &BTreeSet::new()).unwrap(), []);
+    }
+}

@@ -1,0 +1,124 @@
+//! The health gates of a run: of what it started, and of what it started again when it had to undo all it did.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use super::{Context, activate::may_exit_until_registered, failure::Cause};
+use crate::{
+    facts::{Activity, Observed},
+    generation,
+    health::{self, Gate, HealthError, Healthy, PropagationGate, Unhealthy},
+    host::{files, healthz::Endpoint, journal::quoted, systemd::Systemd},
+    model::UnitName,
+    output::Event,
+    transaction::{ChangeError, LeftBehind, Undo, Undone},
+};
+
+/// Whose mounts must be seen by whom.
+struct Surroundings {
+    root: PathBuf,
+    runtime: UnitName,
+}
+
+/// Sees that every unit that was started is healthy and stays so.
+pub(super) async fn gate(context: &Context, units: &[UnitName]) -> Result<Vec<Healthy>, Cause> {
+    if units.is_empty() {
+        return Ok(Vec::new());
+    }
+    context.events.emit(Event::Stage { name: "health" });
+    let systemd = Systemd::connect().await.map_err(ChangeError::from)?;
+    let surroundings = surroundings(context);
+    let gates: Vec<Gate> = units.iter().map(|unit| gate_of(context, unit, &surroundings)).collect();
+    let all = futures_util::future::try_join_all(gates.iter().map(|gate| async {
+        health::wait(&systemd, gate).await?.map_err(|unhealthy| Cause::Unhealthy { unhealthy: Box::new(unhealthy) })
+    }));
+    tokio::select! {
+        healthy = all => healthy,
+        () = context.stop.cancelled() => Err(Cause::Interrupted),
+    }
+}
+
+/// Sees whether what undoing started again is healthy; what is not counts as left behind. A unit that did not run before
+/// the run need not run after it.
+pub(super) async fn of_restored(context: &Context, observed: &Observed, mut undone: Undone) -> Undone {
+    let ran = |unit: &&UnitName| observed.units.get(*unit).is_some_and(|facts| facts.activity == Activity::Up);
+    let is_service = |unit: &&UnitName| unit.as_str().ends_with(".service");
+    let units: Vec<UnitName> = undone.restarted.iter().filter(ran).filter(is_service).cloned().collect();
+    if units.is_empty() {
+        return undone;
+    }
+    context.events.emit(Event::Stage { name: "health of what was restored" });
+    let surroundings = surroundings(context);
+    let checks = units.iter().map(|unit| async {
+        let why = match check(&gate_of(context, unit, &surroundings)).await {
+            Ok(Ok(_)) => return None,
+            Ok(Err(unhealthy)) => format!("it was restarted, but {unhealthy}{}", quoted(&unhealthy.journal)),
+            Err(error) => format!("it was restarted; whether it is healthy is not known: {error}"),
+        };
+        Some(LeftBehind { undo: Undo::RestartUnit { unit: unit.clone() }, why })
+    });
+    undone.left_behind.extend(futures_util::future::join_all(checks).await.into_iter().flatten());
+    undone
+}
+
+async fn check(gate: &Gate) -> Result<Result<Healthy, Unhealthy>, HealthError> {
+    health::wait(&Systemd::connect().await?, gate).await
+}
+
+/// As the generation in force has it, or the configuration where there is none.
+fn surroundings(context: &Context) -> Surroundings {
+    match generation::current(&context.opt) {
+        Ok(Some(manifest)) => Surroundings { root: manifest.contents.root_directory, runtime: manifest.contents.runtime_unit },
+        _ => Surroundings {
+            root: context.settings.kubelet.root_directory.clone(),
+            runtime: context.settings.runtime.unit.clone(),
+        },
+    }
+}
+
+fn gate_of(context: &Context, unit: &UnitName, surroundings: &Surroundings) -> Gate {
+    let is_kubelet = unit.as_str() == "kubelet.service";
+    Gate {
+        unit: unit.clone(),
+        timeout: context.settings.kubelet.health_timeout,
+        window: context.settings.kubelet.stable_window,
+        since_restarts: Some(0),
+        loop_after: if may_exit_until_registered(&context.settings, unit) { None } else { Some(3) },
+        healthz: is_kubelet.then(|| kubelet_healthz(&context.opt)).flatten(),
+        propagation: is_kubelet
+            .then(|| PropagationGate { root: surroundings.root.clone(), receivers: vec![surroundings.runtime.clone()] }),
+    }
+}
+
+/// The kubelet's health endpoint, by the configuration that the running one reads. Without one, a kubelet that hostlet did
+/// not install is not asked.
+fn kubelet_healthz(opt: &Path) -> Option<Endpoint> {
+    healthz_of(&files::read(&opt.join("current/etc/kubelet.json")).ok()?)
+}
+
+/// 127.0.0.1:10248 unless the KubeletConfiguration says otherwise; 0 turns it off.
+fn healthz_of(configuration: &[u8]) -> Option<Endpoint> {
+    let configuration: serde_json::Value = serde_json::from_slice(configuration).unwrap_or_default();
+    let port = configuration["healthzPort"].as_u64().unwrap_or(10248);
+    let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
+    let address: Option<IpAddr> = configuration["healthzBindAddress"].as_str().and_then(|address| address.parse().ok());
+    let address = address.filter(|address| !address.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
+    Some(Endpoint::new(SocketAddr::new(address, port), "/healthz"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kubelet_is_asked_where_its_own_configuration_says() {
+        let endpoint = |configuration: &str| healthz_of(configuration.as_bytes()).map(|endpoint| endpoint.to_string());
+        assert_eq!(endpoint("{}").unwrap(), "http://127.0.0.1:10248/healthz");
+        assert_eq!(endpoint(r#"{"healthzPort":1}"#).unwrap(), "http://127.0.0.1:1/healthz");
+        assert_eq!(endpoint(r#"{"healthzBindAddress":"10.0.0.7"}"#).unwrap(), "http://10.0.0.7:10248/healthz");
+        assert_eq!(endpoint(r#"{"healthzBindAddress":"0.0.0.0"}"#).unwrap(), "http://127.0.0.1:10248/healthz");
+        assert_eq!(endpoint(r#"{"healthzPort":0}"#), None);
+    }
+}
