@@ -8,7 +8,6 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
 mod fetch;
-mod kill;
 mod machine;
 mod namespaces;
 mod ns_mounts;
@@ -22,7 +21,6 @@ mod ns_unmount;
 mod sys_adopt;
 mod sys_downtime;
 mod sys_install;
-mod sys_kill;
 mod sys_machine;
 mod sys_preflight;
 mod sys_rehearse;
