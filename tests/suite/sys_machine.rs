@@ -63,7 +63,7 @@ async fn sys_nothing_is_left_of_a_copy_that_was_dropped() {
     machine.script("sleep infinity </dev/null >/dev/null 2>&1 & mount -t tmpfs canary /opt").await.unwrap();
     let begun = Instant::now();
     drop(machine);
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     assert_eq!(left_behind(&name), [""; 0]);
     assert!(!std::path::Path::new(&format!("/proc/{leader}")).exists());
 }

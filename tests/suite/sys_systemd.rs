@@ -281,7 +281,7 @@ async fn sys_the_gate_lets_through_what_is_healthy_and_names_what_does_not_answe
         let ok = endpoint("HTTP/1.1 200 OK\r\n\r\nok").await;
         let healthy = verdict(&systemd, &Gate { healthz: Some(ok), ..gate(&steady) }).await.unwrap();
         assert_eq!((healthy.restarts(), Some(healthy.pid())), (0, systemd.unit(&steady).await.unwrap().main_pid));
-        assert!(healthy.waited() >= Duration::from_secs(1) && healthy.waited() < Duration::from_secs(2));
+        assert!(healthy.waited() >= Duration::from_secs(1) && healthy.waited() < Duration::from_secs(8));
 
         for (answer, expected) in [
             ("", "it did not answer within 2 s"),
