@@ -12,6 +12,7 @@ use std::{
 use super::{Committed, inspect};
 use crate::{
     host::{
+        checkpoint::checkpoint,
         files::{self, FileError},
         tree,
     },
@@ -113,7 +114,10 @@ impl Collected {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let hidden = path.with_file_name(format!(".removing-{name}"));
         match files::rename(path, &hidden) {
-            Ok(()) => self.remove(&hidden),
+            Ok(()) => {
+                checkpoint(format_args!("collect: {} is hidden", path.display()));
+                self.remove(&hidden);
+            }
             Err(error) => return self.problems.push(error.to_string()),
         }
         self.removed.push(path.to_owned());

@@ -1,8 +1,8 @@
 //! Points at which a test kills this process, as a power cut would: they number themselves, so that a test reaches each.
 //!
 //! Promise: outside of a rehearsal, which only the marker in /run tells, a point does nothing at all.
-//! `HOSTLET_TEST_KILL_AT` ends the process with SIGKILL at a point: its number, or its name. `HOSTLET_TEST_COUNT=FILE`
-//! appends the number and the name of each point to a file.
+//! `HOSTLET_TEST_KILL_AT` ends the process with SIGKILL at a point: its number, or its name; of several, one a line, at the
+//! first that it passes. `HOSTLET_TEST_COUNT=FILE` appends the number and the name of each point to a file.
 
 use std::{
     env, fmt, fs,
@@ -53,7 +53,8 @@ pub fn checkpoint(name: impl fmt::Display) {
     {
         let _ = writeln!(file, "{number} {name}");
     }
-    if mode.kill_at.as_ref().is_some_and(|at| *at == number.to_string() || *at == name.to_string()) {
+    let is_here = |at: &str| at == number.to_string() || at == name.to_string();
+    if mode.kill_at.as_ref().is_some_and(|points| points.lines().any(is_here)) {
         let _ = kill(Pid::this(), Signal::SIGKILL);
         // The signal takes a moment to reach every thread, and this one must not go on.
         loop {

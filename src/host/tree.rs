@@ -5,20 +5,23 @@
 //! through one (eks-hybrid#664). Links are removed, never followed. What is a mount point stays, and is reported.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use nix::{
-    dir::{Dir, Type},
+    dir::Dir,
     errno::Errno,
     fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
     sys::stat::Mode,
     unistd::{UnlinkatFlags, unlinkat},
 };
 
-use super::files::{FileError, sync_directory};
+use super::{
+    checkpoint::checkpoint,
+    files::{FileError, sync_directory},
+};
 
 /// Something that was not removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub fn remove(path: &Path) -> Result<Vec<Kept>, FileError> {
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
         Err(source) => return Err(error(source)),
     };
-    let name = std::ffi::CString::new(name.as_encoded_bytes()).map_err(|_| error(Errno::EINVAL))?;
+    let name = CString::new(name.as_encoded_bytes()).map_err(|_| error(Errno::EINVAL))?;
     let mut kept = Vec::new();
     remove_entry(&parent_directory, &name, path, &mut kept);
     sync_directory(parent)?;
@@ -52,7 +55,8 @@ fn open_plain(path: &Path) -> nix::Result<OwnedFd> {
 fn remove_entry(parent: &OwnedFd, name: &CStr, path: &Path, kept: &mut Vec<Kept>) {
     let mut keep = |why: String| kept.push(Kept { path: path.to_owned(), why });
     match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => return,
+        Ok(()) => return removed(path),
+        Err(Errno::ENOENT) => return,
         Err(Errno::EISDIR | Errno::EPERM) => {}
         Err(Errno::EBUSY) => return keep("is a mount point".to_owned()),
         Err(other) => return keep(other.desc().to_owned()),
@@ -71,10 +75,15 @@ fn remove_entry(parent: &OwnedFd, name: &CStr, path: &Path, kept: &mut Vec<Kept>
         return;
     }
     match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => {}
+        Ok(()) => removed(path),
+        Err(Errno::ENOENT) => {}
         Err(Errno::EBUSY) => kept.push(Kept { path: path.to_owned(), why: "is a mount point".to_owned() }),
         Err(other) => kept.push(Kept { path: path.to_owned(), why: other.desc().to_owned() }),
     }
+}
+
+fn removed(path: &Path) {
+    checkpoint(format_args!("tree: removed {}", path.display()));
 }
 
 fn remove_entries(directory: &OwnedFd, path: &Path, kept: &mut Vec<Kept>) {
@@ -87,9 +96,10 @@ fn remove_entries(directory: &OwnedFd, path: &Path, kept: &mut Vec<Kept>) {
         Ok(listing) => listing,
         Err(error) => return failed(error),
     };
-    // The names are collected first: removing while reading may skip entries.
-    let names: Vec<_> = listing.iter().flatten().map(|entry| (entry.file_name().to_owned(), entry.file_type())).collect();
-    for (name, _kind) in names.iter().filter(|(name, _): &&(_, Option<Type>)| !matches!(name.to_bytes(), b"." | b"..")) {
+    // The names are collected first: removing while reading may skip entries. Their order is the same for everybody.
+    let mut names: Vec<CString> = listing.iter().flatten().map(|entry| entry.file_name().to_owned()).collect();
+    names.sort();
+    for name in names.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
         let below = path.join(std::ffi::OsStr::new(&*name.to_string_lossy()));
         remove_entry(directory, name, &below, kept);
     }

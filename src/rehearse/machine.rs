@@ -103,6 +103,12 @@ impl Machine {
         Snapshot::take(self).await
     }
 
+    /// The same without the states of unit files as systemd has them: the links in /etc/systemd/system are in it, and it
+    /// takes a third of the time.
+    pub async fn quick_snapshot(&self) -> Result<Snapshot, ProcessError> {
+        Snapshot::take_quickly(self).await
+    }
+
     /// The copy's process 1, as the machine numbers it.
     #[must_use]
     pub fn leader(&self) -> u32 {

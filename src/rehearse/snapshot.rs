@@ -20,6 +20,10 @@ impl Snapshot {
         Ok(Self::parse(&machine.script(TAKE).await?))
     }
 
+    pub(super) async fn take_quickly(machine: &Machine) -> Result<Self, ProcessError> {
+        Ok(Self::parse(&machine.script(&format!("QUICK=yes\n{TAKE}")).await?))
+    }
+
     fn parse(text: &str) -> Self {
         let entries = text.lines().filter_map(|line| line.split_once('\t'));
         // systemd forgets the mount unit of a canary that is gone only a moment later: it is no state of the machine.
@@ -42,9 +46,11 @@ impl Snapshot {
     }
 
     /// The same without what says how a state came about and not what it is: inodes and times of files, process ids and
-    /// restarts of units. Sizes of directories were never in it.
+    /// restarts of units, numbers and hardware addresses of links. Sizes of directories were never in it.
     #[must_use]
     pub fn lasting(mut self) -> Self {
+        // A unit without a file that does not run is one that systemd has not forgotten yet.
+        self.entries.retain(|_, state| !state.contains(" LoadState=not-found ActiveState=inactive "));
         for (name, state) in &mut self.entries {
             let keep: Vec<&str> = if name.starts_with("file ") {
                 // Type, mode and owner; then size, time, inode, and the target of a link.
@@ -52,6 +58,10 @@ impl Snapshot {
             } else if name.starts_with("unit ") {
                 let varies = |word: &&str| word.starts_with("MainPID=") || word.starts_with("NRestarts=");
                 state.split(' ').filter(|word| !varies(word)).collect()
+            } else if name.starts_with("link ") {
+                state.split(' ').filter(|word| word.len() != "00:00:00:00:00:00".len() || !word.contains(':')).collect()
+            } else if name.starts_with("address ") {
+                state.split(' ').skip(1).collect()
             } else {
                 continue;
             };
@@ -102,6 +112,11 @@ mod tests {
             ActiveState=active MainPID=5 NRestarts=0\n";
         let after = before.replace("1700000000.5 77", "1800000000.25 99").replace("MainPID=5", "MainPID=6");
         let lasting = |text: &str| Snapshot::parse(text).lasting();
+        let link = "address flannel.1 10.244.0.0/32\t3: flannel.1 inet 10.244.0.0/32\nlink flannel.1::\t mtu 1450 link/ether \
+            7a:1c:a9:34:e5:0a brd ff:ff:ff:ff:ff:ff\n";
+        let again = link.replace("3: f", "4: f").replace("7a:1c", "36:4f");
+        assert!(lasting(link).diff(&lasting(&again)).is_empty());
+        assert!(!lasting(link).diff(&lasting(&again.replace("1450", "1500"))).is_empty());
         assert!(lasting(before).diff(&lasting(&after)).is_empty());
         assert!(!lasting(before).diff(&lasting(&after.replace("to here", "elsewhere"))).is_empty());
         assert!(!lasting(before).diff(&lasting(&after.replace("644", "600"))).is_empty());

@@ -1,4 +1,5 @@
-# What a run of hostlet could change, as lines of name, tab, state.
+# What a run of hostlet could change, as lines of name, tab, state. With QUICK set, without what systemd makes of unit files:
+# asking for that takes longer than all the rest.
 places=()
 for place in /etc /opt/hostlet /opt/cni /var/lib/hostlet /var/cache/hostlet /var/lib/kubelet /var/lib/cni /run/hostlet /run/flannel \
     /run/systemd/system /run/systemd/transient; do
@@ -14,7 +15,7 @@ shallow=(/ /opt /usr/local /usr/local/bin /usr/local/sbin /var/lib /var/cache /r
 } | sort --zero-terminated --unique | find -files0-from - -maxdepth 0 ! -path '/etc/machine-id' \
     \( -type d -printf 'file %p\t%y %m %U:%G\n' -o -printf 'file %p\t%y %m %U:%G %s %T@ %i %l\n' \)
 find "${places[@]}" -xdev -type f -size -256k ! -path '/etc/machine-id' -exec sha256sum -- {} + | sed -E 's/^([0-9a-f]+) .(.*)$/digest \2\t\1/'
-systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit-file " $1 "\t" $2 }'
+[ -n "${QUICK-}" ] || systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit-file " $1 "\t" $2 }'
 systemctl list-units --all --no-legend --no-pager --plain --type=service,socket,mount,automount,path,timer | awk '{ print $1 }' |
     xargs systemctl show --property=Id,LoadState,ActiveState,SubState,MainPID,NRestarts,NeedDaemonReload -- |
     awk -v RS= '{ gsub("\n", " "); match($0, /Id=[^ ]+/); name = substr($0, RSTART + 3, RLENGTH - 3); print "unit " name "\t" $0 }' |

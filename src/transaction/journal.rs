@@ -102,9 +102,8 @@ impl Journal {
 
     /// Makes an entry durable.
     pub fn record(&mut self, undo: &Undo) -> Result<(), JournalError> {
-        checkpoint(format_args!("journal: before an entry: {undo}"));
         self.append(undo)?;
-        checkpoint(format_args!("journal: after an entry: {undo}"));
+        checkpoint(format_args!("journal: an entry: {undo}"));
         Ok(())
     }
 

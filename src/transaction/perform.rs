@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Change, ChangeError, Prior, Transaction, Undo};
 use crate::{
     host::{
+        checkpoint::checkpoint,
         files::{self, FileError},
         kernel, links, look, mounts, parameters,
         systemd::UnitFileChange,
@@ -120,6 +121,7 @@ impl Transaction {
                 let copy = self.backups.join(self.next_backup.to_string());
                 self.next_backup += 1;
                 files::copy_durably(path, &copy)?;
+                checkpoint(format_args!("transaction: a copy of {}", path.display()));
                 Prior::Saved { copy }
             }
             PathState::Directory { .. } | PathState::Other => return Err(ChangeError::InTheWay { path: path.to_owned() }),

@@ -19,7 +19,8 @@ pub fn sweep(opt: &Path, state: &Path) -> files::Result<()> {
         files::if_present(files::remove_file(&state.join(name)))?;
     }
     for below in ["store", "generations"].map(|below| opt.join(below)) {
-        for name in files::names(&below)?.into_iter().filter(|name| name.starts_with(".staging-")) {
+        let is_leftover = |name: &String| name.starts_with(".staging-") || name.starts_with(".removing-");
+        for name in files::names(&below)?.into_iter().filter(is_leftover) {
             tree::remove(&below.join(name))?;
         }
     }

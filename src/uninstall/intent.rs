@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{Site, UninstallError};
 use crate::{
     generation::{self, manifest::Manifest},
-    host::files::{self, FileError},
+    host::{
+        checkpoint::checkpoint,
+        files::{self, FileError},
+    },
     model::layout,
 };
 
@@ -53,12 +56,14 @@ impl Intent {
         intent.purge |= purge;
         files::create_directory(&site.state, 0o700)?;
         write_json(&site.state.join(MARKER), &intent)?;
+        checkpoint("uninstall: its intent is on the disk");
         Ok(intent)
     }
 
     /// Ends it: the last that is left of hostlet.
     pub(super) fn end(site: &Site) -> Result<(), FileError> {
         files::if_present(files::remove_file(&site.state.join(MARKER)))?;
+        checkpoint("uninstall: its intent is gone");
         files::remove_directory_if_empty(&site.state)
     }
 

@@ -5,7 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Intent;
-use crate::output::{Event, Events};
+use crate::{
+    host::checkpoint::checkpoint,
+    output::{Event, Events},
+};
 
 /// Something that is still there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,6 +43,7 @@ impl Uninstalled {
 
     pub(super) fn removed(&mut self, what: impl Into<String>) {
         let description = what.into();
+        checkpoint(format_args!("uninstall: done: {description}"));
         self.events.emit(Event::Change { description: description.clone(), reason: "uninstalling".to_owned() });
         self.removed.push(description);
     }

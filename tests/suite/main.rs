@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
 mod fetch;
+mod kill;
 mod machine;
 mod namespaces;
 mod ns_mounts;
@@ -21,9 +22,12 @@ mod ns_unmount;
 mod sys_adopt;
 mod sys_downtime;
 mod sys_install;
+mod sys_kill;
+mod sys_kill_uninstall;
 mod sys_machine;
 mod sys_preflight;
 mod sys_rehearse;
+mod sys_sequences;
 mod sys_standin;
 mod sys_systemd;
 mod sys_uninstall;

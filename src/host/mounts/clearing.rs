@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{Mount, MountTable, MountTableError, Process, detach, standing::bound_on_itself, unmount, volumes};
-use crate::host::processes;
+use crate::host::{checkpoint::checkpoint, processes};
 
 /// A mount that could not be unmounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +38,11 @@ pub fn unmount_below(directory: &Path) -> Result<Vec<StillMounted>, MountTableEr
         let table = MountTable::of(Process::Own)?;
         let next = below(&table, directory).into_iter().rev().find(|mount| !stuck.contains_key(&mount.mount_point));
         let Some(mount) = next else { break };
-        if let Err(why) = unmount_patiently(&table, mount) {
-            stuck.insert(mount.mount_point.clone(), why);
+        match unmount_patiently(&table, mount) {
+            Ok(()) => checkpoint(format_args!("mounts: unmounted {}", mount.mount_point.display())),
+            Err(why) => {
+                stuck.insert(mount.mount_point.clone(), why);
+            }
         }
     }
     // What could not be unmounted at first may have gone together with something else.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Mount, MountError, MountTable, MountTableError, Process, detach, unmount};
+use crate::host::checkpoint::checkpoint;
 
 /// Unmounting failed, or could not be tried.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,7 @@ pub fn unmount_pod_volumes_but(root: &Path, keep: &[PathBuf]) -> Result<(), Volu
         let Some(volume) = volume else { return Ok(()) };
         // A container that still has a file of it open keeps it busy: then it goes with the last user.
         unmount(&volume.mount_point).or_else(|_| detach(&volume.mount_point))?;
+        checkpoint(format_args!("mounts: unmounted {}", volume.mount_point.display()));
     }
 }
 
