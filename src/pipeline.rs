@@ -29,6 +29,7 @@ pub use rollback::{NoWayBack, rollback};
 pub use status::{Propagation, Status, status};
 use tokio_util::sync::CancellationToken;
 pub use uninstall::{finish_uninstall, uninstall};
+pub use versions::foretell;
 
 use crate::{
     config::Settings, fetch::Verified, host::checkpoint::checkpoint, model::layout, output::Events, plan::AllowedSteps,

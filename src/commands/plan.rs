@@ -8,6 +8,7 @@ pub(super) async fn run(context: &Context, exit_code: bool) -> Result<Done, Fail
     if let Some(why) = &prepared.observed.systemd_unavailable {
         return Err(Failure::NoSystemd(why.clone()));
     }
+    pipeline::foretell(context, &prepared);
     let code = u8::from(exit_code && !prepared.plan.is_empty());
     Ok(Done::new(&prepared.plan, &prepared.plan)?.exit_code(code))
 }

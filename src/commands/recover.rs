@@ -19,9 +19,11 @@ pub(super) async fn run(global: &Global, events: &Events, at_boot: bool) -> Resu
     let _lock = Lock::take(Path::new(layout::RUN))??;
     // A signal to end changes nothing: half undone is worse than one that takes its time.
     signals::cancel_on_stop(&CancellationToken::new());
-    let root = settings(global).ok().map(|settings| settings.kubelet.root_directory);
-    let recovered = pipeline::recover(&Recovery::new(root, at_boot), events).await?;
+    let recovered = pipeline::recover(&Recovery::new(settings(global).ok(), at_boot), events).await?;
     let run = recovered.undone;
+    if let Some(run) = run.as_ref().filter(|_| !recovered.unhealthy.is_empty()) {
+        return Err(Failure::unrecovered(run, recovered.unhealthy));
+    }
     let mut text = String::new();
     if let Some(run) = &run {
         text = format!("Undone: the run of `hostlet {}` of {}; the host is as before it.\n", run.command, run.started);

@@ -48,8 +48,7 @@ pub(super) async fn run_locked(
 async fn recover(global: &Global, events: &Events) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     signals::cancel_on_stop(&stop);
-    let root = settings(global).ok().map(|settings| settings.kubelet.root_directory);
-    pipeline::recover(&Recovery::new(root, false), events).await?;
+    pipeline::recover(&Recovery::new(settings(global).ok(), false), events).await?;
     if stop.is_cancelled() { Err(Failure::Interrupted) } else { Ok(()) }
 }
 

@@ -130,7 +130,8 @@ pub(super) async fn activate(context: &Context, transaction: &mut Transaction, p
         };
         match applied {
             Err(ChangeError::Job { failed })
-                if started_unit(&step.change).is_some_and(|unit| may_exit_until_registered(&context.settings, unit)) =>
+                if waits_for_node(&context.settings)
+                    && started_unit(&step.change).is_some_and(|unit| unit.as_str() == FLANNELD) =>
             {
                 let text = format!("{failed}\nit waits for its Node, and is started again: the health gate decides");
                 context.events.emit(Event::Warning { text });
@@ -142,11 +143,13 @@ pub(super) async fn activate(context: &Context, transaction: &mut Transaction, p
     Ok(Active(started))
 }
 
+/// flanneld's unit.
+pub(super) const FLANNELD: &str = "flanneld.service";
+
 /// With the API server as its datastore flanneld exits until the controller manager has given its Node a network, which
 /// happens after the kubelet has registered.
-pub(super) fn may_exit_until_registered(settings: &Settings, unit: &UnitName) -> bool {
-    let waits = settings.flannel.as_ref().is_some_and(|flannel| matches!(flannel.datastore, Datastore::Kube(_)));
-    waits && unit.as_str() == "flanneld.service"
+pub(super) fn waits_for_node(settings: &Settings) -> bool {
+    settings.flannel.as_ref().is_some_and(|flannel| matches!(flannel.datastore, Datastore::Kube(_)))
 }
 
 /// Remembers what is committed now: the last change of a run, and undone with the rest when the run is killed before its

@@ -12,7 +12,10 @@ use crate::{
     plan::{NotAskedFor, PlanError, Skew},
     preflight::Refused,
     rehearse::RehearseError,
-    transaction::{ChangeError, LeftBehind, Undone, journal::JournalError},
+    transaction::{
+        ChangeError, LeftBehind, Undone,
+        journal::{Header, JournalError},
+    },
     uninstall::{UninstallError, Uninstalled},
 };
 
@@ -174,6 +177,12 @@ impl Failure {
     pub fn findings(&self) -> Vec<serde_json::Value> {
         let Self::Refused(refused) = self else { return Vec::new() };
         refused.report().findings.iter().filter_map(|finding| serde_json::to_value(finding).ok()).collect()
+    }
+
+    /// The failure to undo a run that was killed.
+    #[must_use]
+    pub fn unrecovered(run: &Header, left_behind: Vec<LeftBehind>) -> Self {
+        Self::Unrecovered { run: format!("`hostlet {}` of {}", run.command, run.started), left_behind }
     }
 
     /// The failure of a run whose changes were undone, as far as they could be.

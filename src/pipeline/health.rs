@@ -3,23 +3,37 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use super::{Context, activate::may_exit_until_registered, failure::Cause};
+use super::{
+    Context,
+    activate::{FLANNELD, waits_for_node},
+    failure::Cause,
+};
 use crate::{
+    config::Settings,
     facts::{Activity, Observed},
     generation,
     health::{self, Gate, HealthError, Healthy, PropagationGate, Unhealthy},
     host::{files, healthz::Endpoint, journal::quoted, systemd::Systemd},
-    model::UnitName,
+    model::{UnitName, layout},
     output::Event,
     transaction::{ChangeError, LeftBehind, Undo, Undone},
 };
 
-/// Whose mounts must be seen by whom.
-struct Surroundings {
+/// What is expected where no configuration says otherwise; its own defaults are the same.
+const HEALTH_TIMEOUT: Duration = Duration::from_mins(1);
+const STABLE_WINDOW: Duration = Duration::from_secs(5);
+
+/// How long what may take, and whose mounts must be seen by whom.
+struct Expectations {
+    opt: PathBuf,
     root: PathBuf,
     runtime: UnitName,
+    timeout: Duration,
+    window: Duration,
+    waits_for_node: bool,
 }
 
 /// Sees that every unit that was started is healthy and stays so.
@@ -29,8 +43,8 @@ pub(super) async fn gate(context: &Context, units: &[UnitName]) -> Result<Vec<He
     }
     context.events.emit(Event::Stage { name: "health" });
     let systemd = Systemd::connect().await.map_err(ChangeError::from)?;
-    let surroundings = surroundings(context);
-    let gates: Vec<Gate> = units.iter().map(|unit| gate_of(context, unit, &surroundings)).collect();
+    let expectations = Expectations::of(context);
+    let gates: Vec<Gate> = units.iter().map(|unit| expectations.gate(unit)).collect();
     let all = futures_util::future::try_join_all(gates.iter().map(|gate| async {
         health::wait(&systemd, gate).await?.map_err(|unhealthy| Cause::Unhealthy { unhealthy: Box::new(unhealthy) })
     }));
@@ -50,45 +64,69 @@ pub(super) async fn of_restored(context: &Context, observed: &Observed, mut undo
         return undone;
     }
     context.events.emit(Event::Stage { name: "health of what was restored" });
-    let surroundings = surroundings(context);
+    undone.left_behind.extend(not_healthy(&Expectations::of(context), &units).await);
+    undone
+}
+
+/// The same after a run that was killed: what is started again then was up when that run began, or it would only be tried.
+pub(super) async fn of_recovered(opt: &Path, settings: Option<&Settings>, undone: &Undone) -> Vec<LeftBehind> {
+    let services: Vec<UnitName> = undone.restarted.iter().filter(|unit| unit.as_str().ends_with(".service")).cloned().collect();
+    not_healthy(&Expectations::without_context(opt, settings), &services).await
+}
+
+/// Of units that were started again, those that are not healthy, and why.
+async fn not_healthy(expectations: &Expectations, units: &[UnitName]) -> Vec<LeftBehind> {
     let checks = units.iter().map(|unit| async {
-        let why = match check(&gate_of(context, unit, &surroundings)).await {
+        let why = match check(&expectations.gate(unit)).await {
             Ok(Ok(_)) => return None,
             Ok(Err(unhealthy)) => format!("it was restarted, but {unhealthy}{}", quoted(&unhealthy.journal)),
             Err(error) => format!("it was restarted; whether it is healthy is not known: {error}"),
         };
         Some(LeftBehind { undo: Undo::RestartUnit { unit: unit.clone() }, why })
     });
-    undone.left_behind.extend(futures_util::future::join_all(checks).await.into_iter().flatten());
-    undone
+    futures_util::future::join_all(checks).await.into_iter().flatten().collect()
 }
 
 async fn check(gate: &Gate) -> Result<Result<Healthy, Unhealthy>, HealthError> {
     health::wait(&Systemd::connect().await?, gate).await
 }
 
-/// As the generation in force has it, or the configuration where there is none.
-fn surroundings(context: &Context) -> Surroundings {
-    match generation::current(&context.opt) {
-        Ok(Some(manifest)) => Surroundings { root: manifest.contents.root_directory, runtime: manifest.contents.runtime_unit },
-        _ => Surroundings {
-            root: context.settings.kubelet.root_directory.clone(),
-            runtime: context.settings.runtime.unit.clone(),
-        },
+impl Expectations {
+    fn of(context: &Context) -> Self {
+        Self::without_context(&context.opt, Some(&context.settings))
     }
-}
 
-fn gate_of(context: &Context, unit: &UnitName, surroundings: &Surroundings) -> Gate {
-    let is_kubelet = unit.as_str() == "kubelet.service";
-    Gate {
-        unit: unit.clone(),
-        timeout: context.settings.kubelet.health_timeout,
-        window: context.settings.kubelet.stable_window,
-        since_restarts: Some(0),
-        loop_after: if may_exit_until_registered(&context.settings, unit) { None } else { Some(3) },
-        healthz: is_kubelet.then(|| kubelet_healthz(&context.opt)).flatten(),
-        propagation: is_kubelet
-            .then(|| PropagationGate { root: surroundings.root.clone(), receivers: vec![surroundings.runtime.clone()] }),
+    /// As the generation in force has it, or the configuration where there is none; the usual ones where there is neither.
+    fn without_context(opt: &Path, settings: Option<&Settings>) -> Self {
+        let current = generation::current(opt).ok().flatten().map(|manifest| manifest.contents);
+        let root = current.as_ref().map(|contents| contents.root_directory.clone());
+        let runtime = current.map(|contents| contents.runtime_unit);
+        Self {
+            opt: opt.to_owned(),
+            root: root
+                .or_else(|| settings.map(|settings| settings.kubelet.root_directory.clone()))
+                .unwrap_or_else(|| layout::KUBELET_ROOT.into()),
+            runtime: runtime
+                .or_else(|| settings.map(|settings| settings.runtime.unit.clone()))
+                .unwrap_or_else(|| UnitName::known("containerd.service")),
+            timeout: settings.map_or(HEALTH_TIMEOUT, |settings| settings.kubelet.health_timeout),
+            window: settings.map_or(STABLE_WINDOW, |settings| settings.kubelet.stable_window),
+            waits_for_node: settings.is_none_or(waits_for_node),
+        }
+    }
+
+    fn gate(&self, unit: &UnitName) -> Gate {
+        let is_kubelet = unit.as_str() == "kubelet.service";
+        let may_exit = self.waits_for_node && unit.as_str() == FLANNELD;
+        Gate {
+            unit: unit.clone(),
+            timeout: self.timeout,
+            window: self.window,
+            since_restarts: Some(0),
+            loop_after: if may_exit { None } else { Some(3) },
+            healthz: is_kubelet.then(|| kubelet_healthz(&self.opt)).flatten(),
+            propagation: is_kubelet.then(|| PropagationGate { root: self.root.clone(), receivers: vec![self.runtime.clone()] }),
+        }
     }
 }
 

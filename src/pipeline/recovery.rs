@@ -5,14 +5,15 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, uninstall};
+use super::{Failure, health, uninstall};
 use crate::{
+    config::Settings,
     generation,
     host::{checkpoint::checkpoint, propagation, systemd::Systemd},
     model::layout,
     output::{Event, Events},
     transaction::{
-        self, Ground,
+        self, Ground, LeftBehind, Undone,
         journal::{self, Header},
     },
     uninstall::Uninstalled,
@@ -31,8 +32,8 @@ pub struct Recovery {
     pub state: PathBuf,
     /// `/var/cache/hostlet`
     pub cache: PathBuf,
-    /// The kubelet's root directory, where the configuration could tell.
-    pub root_directory: Option<PathBuf>,
+    /// What the configuration says, where there is one that can be read.
+    pub settings: Option<Settings>,
     /// It runs while the machine boots, before the kubelet: systemd's units are ordered after it.
     pub at_boot: bool,
 }
@@ -42,6 +43,8 @@ pub struct Recovery {
 pub struct Recovered {
     /// The run that was undone.
     pub undone: Option<Header>,
+    /// What runs again as before that run, and is not healthy. At boot nobody waits to see.
+    pub unhealthy: Vec<LeftBehind>,
     /// An uninstallation that was gone on with, to its end.
     pub uninstalled: Option<Uninstalled>,
 }
@@ -49,23 +52,36 @@ pub struct Recovered {
 impl Recovery {
     /// The usual places.
     #[must_use]
-    pub fn new(root_directory: Option<PathBuf>, at_boot: bool) -> Self {
+    pub fn new(settings: Option<Settings>, at_boot: bool) -> Self {
         let (opt, state, cache) = (layout::OPT.into(), layout::STATE.into(), layout::CACHE.into());
-        Self { opt, state, cache, root_directory, at_boot }
+        Self { opt, state, cache, settings, at_boot }
+    }
+
+    fn root_directory(&self) -> Option<PathBuf> {
+        self.settings.as_ref().map(|settings| settings.kubelet.root_directory.clone())
     }
 }
 
 /// Undoes what a killed run left, or goes on with an uninstallation, which cannot be undone. Call it with the lock held.
 pub async fn recover(recovery: &Recovery, events: &Events) -> Result<Recovered, Failure> {
-    let undone = undo(recovery, events).await?;
+    let mut recovered = Recovered { undone: None, unhealthy: Vec::new(), uninstalled: None };
+    if let Some((run, undone)) = undo(recovery, events).await? {
+        recovered.undone = Some(run);
+        if !recovery.at_boot {
+            recovered.unhealthy = health::of_recovered(&recovery.opt, recovery.settings.as_ref(), &undone).await;
+        }
+    }
+    for left in &recovered.unhealthy {
+        events.emit(Event::Warning { text: format!("{}: {}", left.undo, left.why) });
+    }
     let site = uninstall::site(&recovery.opt, &recovery.state, &recovery.cache);
-    let uninstalled = uninstall::finish_uninstall(&site, events).await?;
+    recovered.uninstalled = uninstall::finish_uninstall(&site, events).await?;
     checkpoint("recovery: done");
-    Ok(Recovered { undone, uninstalled })
+    Ok(recovered)
 }
 
-/// Undoes what a killed run left, and says which run that was.
-pub(super) async fn undo(recovery: &Recovery, events: &Events) -> Result<Option<Header>, Failure> {
+/// Undoes what a killed run left to its end, and says which run that was and what runs again.
+pub(super) async fn undo(recovery: &Recovery, events: &Events) -> Result<Option<(Header, Undone)>, Failure> {
     checkpoint("recovery: before it begins");
     let roots = roots(recovery);
     // A canary in the kubelet's root directory would keep that from being removed.
@@ -80,10 +96,9 @@ pub(super) async fn undo(recovery: &Recovery, events: &Events) -> Result<Option<
     if let Some((run, undone)) = recovered {
         if undone.is_complete() {
             sweep(recovery, events);
-            return Ok(Some(run));
+            return Ok(Some((run, undone)));
         }
-        let run = format!("`hostlet {}` of {}", run.command, run.started);
-        return Err(Failure::Unrecovered { run, left_behind: undone.left_behind });
+        return Err(Failure::unrecovered(&run, undone.left_behind));
     }
     sweep(recovery, events);
     Ok(None)
@@ -98,7 +113,7 @@ fn roots(recovery: &Recovery) -> Vec<PathBuf> {
     let current = generation::current(&recovery.opt).ok().flatten();
     let installed = current.map(|manifest| manifest.contents.root_directory);
     let mut roots: Vec<PathBuf> =
-        [recovery.root_directory.clone(), installed, Some(layout::KUBELET_ROOT.into())].into_iter().flatten().collect();
+        [recovery.root_directory(), installed, Some(layout::KUBELET_ROOT.into())].into_iter().flatten().collect();
     roots.dedup();
     roots
 }
@@ -120,7 +135,7 @@ async fn ground(recovery: &Recovery) -> Result<Ground, Failure> {
     Ok(Ground {
         opt: recovery.opt.clone(),
         state: recovery.state.clone(),
-        root_directory: recovery.root_directory.clone().unwrap_or_else(|| Path::new(layout::KUBELET_ROOT).to_owned()),
+        root_directory: recovery.root_directory().unwrap_or_else(|| Path::new(layout::KUBELET_ROOT).to_owned()),
         systemd,
         job_deadline: JOB_DEADLINE,
     })

@@ -13,11 +13,23 @@ use crate::{
 /// The API server is not waited for any longer: without its answer the run goes on.
 const LIMIT: Duration = Duration::from_secs(2);
 
+fn installed(prepared: &Prepared) -> Option<&Version> {
+    let current = prepared.observed.current.as_ref()?;
+    current.contents.artifact(Component::Kubelet).map(|record| &record.version)
+}
+
+/// Tells which step install would refuse unless it is asked for.
+pub fn foretell(context: &Context, prepared: &Prepared) {
+    for step in plan::unusual_steps(installed(prepared), &context.settings.kubelet.version) {
+        let text = format!("install refuses this unless {} asks for it: {step}", step.flag());
+        context.events.emit(Event::Warning { text });
+    }
+}
+
 /// Refuses a version that must not follow. Where the kubelet stays what it is there is nothing to ask.
 pub(super) async fn check(context: &Context, prepared: &Prepared, allowed: AllowedSteps) -> Result<(), Failure> {
-    let installed = prepared.observed.current.as_ref().and_then(|manifest| manifest.contents.artifact(Component::Kubelet));
-    let installed = installed.map(|record| &record.version);
     let wanted = &context.settings.kubelet.version;
+    let installed = installed(prepared);
     if installed == Some(wanted) {
         return Ok(());
     }

@@ -108,7 +108,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(Step::Uninstall),
     ];
     let edit = select(&EDITS[..]).prop_map(Step::Edit);
-    let killed = (plain.clone(), 1..110_usize).prop_map(|(step, point)| Step::Killed(Box::new(step), point));
+    let killed = (plain.clone(), 1..80_usize).prop_map(|(step, point)| Step::Killed(Box::new(step), point));
     prop_oneof![4 => plain, 3 => edit, 4 => killed]
 }
 

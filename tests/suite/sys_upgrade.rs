@@ -188,6 +188,18 @@ async fn sys_when_the_old_kubelet_does_not_recover_either_both_errors_are_told()
     }
     // A person mends it.
     succeeds(&machine, &["install"]).await;
+    // The same when it was a kill that the old one has to come back after.
+    let digest = publish(&machine, "kubelet", "1.36.5", "good").await;
+    let old = machine.expect(&["readlink", "-f", "/opt/hostlet/current/bin/kubelet"]).await.unwrap();
+    let killed = format!(
+        "HOSTLET_TEST_KILL_AT='stage: active' {HOSTLET} upgrade 1.36.5 --digest {digest} || true
+        install -m 0755 /srv/other/kubelet/v1.36.4/bin/linux/*/kubelet /srv/broken && mv /srv/broken {}",
+        old.trim()
+    );
+    machine.script(&killed).await.unwrap();
+    refused(&machine, &["recover"], 6, &["a person is needed", "could not restart kubelet.service", "it was restarted, but"])
+        .await;
+    succeeds(&machine, &["install"]).await;
     assert!(hostlet(&machine, &["status", "--exit-code"]).await.status.success());
 }
 
@@ -220,6 +232,8 @@ async fn sys_a_downgrade_a_skipped_minor_version_and_a_kubelet_newer_than_the_ap
     let digest = format!("sources.kubelet.digest=\"{older}\"");
     let back = ["install", "--set", "kubelet.version=1.36.3", "--set", &digest];
     refused(&machine, &back, 3, &["1.36.3 is older than 1.36.4", "--allow-downgrade", "hostlet rollback"]).await;
+    let plan = succeeds(&machine, &[&["plan"], &back[1..]].concat()).await;
+    assert!(plan.stderr.contains("install refuses this unless --allow-downgrade asks for it"), "{plan}");
     // The mirror plays the API server as well.
     machine.write("/srv/mirror/version", r#"{"major":"1","minor":"36+","gitVersion":"v1.36.9-of-ours"}"#, 0o644).await.unwrap();
     let server = ["--set", "cluster.server=https://127.0.0.1:8443"];
