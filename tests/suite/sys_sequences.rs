@@ -2,7 +2,7 @@
 //! model of what must be in force after each. `HOSTLET_TEST_SEED=7` tries another sequence than the usual one; a failure
 //! names the step, and all that came before it is in the output.
 
-use hostlet::host::process::Output;
+use hostlet::{host::process::Output, rehearse::Snapshot};
 use proptest::{
     prelude::*,
     sample::select,
@@ -195,13 +195,12 @@ impl Sequence {
         assert!(difference.is_empty(), "{difference}");
     }
 
-    /// All but the generations, which a repair lays anew under another number, and what is remembered of that.
-    async fn state(&self) -> hostlet::rehearse::Snapshot {
-        self.scene.snapshot().await.without(&[
-            "/opt/hostlet/generations",
-            "/opt/hostlet/current",
-            "/var/lib/hostlet/state.json",
-        ])
+    /// All but the generations, of which a repair lays a new one and drives out the oldest, with what only that needed, and
+    /// what is remembered of them.
+    async fn state(&self) -> Snapshot {
+        let own = ["generations", "current", "store"].map(|name| format!("/opt/hostlet/{name}"));
+        let own: Vec<&str> = own.iter().map(String::as_str).chain(["/var/lib/hostlet/state.json"]).collect();
+        self.scene.snapshot().await.without(&own)
     }
 
     async fn kill(&mut self, step: &Step, point: usize) {
