@@ -84,7 +84,7 @@ pub async fn install(context: &Context, options: &Options) -> Result<Installed, 
         return Ok(Installed::unchanged(&prepared));
     }
     checkpoint("stage: planned");
-    versions::check(context, &prepared, options.allowed).await?;
+    versions::check(context, &prepared, options.allowed)?;
     let cleared = prepare::preflight(context, &prepared).await?;
     checkpoint("stage: cleared");
     let verified = fetching::fetch(context, &cleared, &prepared).await?;

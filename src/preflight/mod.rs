@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use check::{CheckDescription, Severity};
 pub use report::{Cleared, Finding, Outcome, Refused, Report};
-pub use subject::{Places, Subject};
+pub use subject::{Looks, Places, Subject};
 
 use crate::output::{Event, Events};
 

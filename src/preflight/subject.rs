@@ -1,10 +1,15 @@
 //! What the checks look at.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
-use crate::{config::Settings, model::NodeIdentity};
+use crate::{
+    config::Settings,
+    host::api_server::{Answers, Unreachable},
+    model::NodeIdentity,
+};
 
 /// What is looked at: immutable, and shared by all checks.
 #[derive(Debug, Clone)]
@@ -19,6 +24,14 @@ pub struct Subject {
     pub adopt: bool,
     /// How much longer the checks may take that can become true by waiting (`--wait`): zero unless the host is still booting.
     pub wait: Duration,
+    /// What several checks look at together, once; empty at first.
+    pub looks: Looks,
+}
+
+/// Looks that checks share: the first that needs one makes it, and the others wait for it.
+#[derive(Debug, Clone, Default)]
+pub struct Looks {
+    pub(super) api_server: Arc<OnceCell<Result<Answers, Unreachable>>>,
 }
 
 /// Directories and files of the host that checks look at.
@@ -49,7 +62,7 @@ impl Subject {
     /// The usual places, no waiting.
     #[must_use]
     pub fn new(settings: Settings, identity: NodeIdentity) -> Self {
-        Self { settings, identity, places: Places::default(), adopt: false, wait: Duration::ZERO }
+        Self { settings, identity, places: Places::default(), adopt: false, wait: Duration::ZERO, looks: Looks::default() }
     }
 
     /// A field of KubeletConfiguration that the user set.

@@ -7,12 +7,14 @@
 )]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
+mod api_server;
 mod fetch;
 mod machine;
 mod namespaces;
 mod ns_mounts;
 mod ns_ports;
 mod ns_preflight;
+mod ns_preflight_apiserver;
 mod ns_preflight_cri;
 mod ns_preflight_world;
 mod ns_propagation;

@@ -16,7 +16,7 @@ use hostlet::{
     config::{Backend, Cni, Datastore, Flannel, FlannelIdentity, Kubelet, Node, Preflight, Role, Runtime, Settings, Sources},
     model::{Architecture, NodeIdentity, Port, Version},
     output::{Events, Silent},
-    preflight::{Finding, Outcome, Places, Report, Subject, run},
+    preflight::{Finding, Looks, Outcome, Places, Report, Subject, run},
 };
 
 const REACHED: &str = "HOSTLET_TEST_REACHED";
@@ -171,7 +171,7 @@ pub(crate) fn subject() -> Subject {
         cni_executables: host.join("cni/bin"),
         cni_configuration: host.join("cni/net.d"),
     };
-    Subject { settings, identity, places, adopt: false, wait: Duration::ZERO }
+    Subject { settings, identity, places, adopt: false, wait: Duration::ZERO, looks: Looks::default() }
 }
 
 /// Sets a field of KubeletConfiguration.

@@ -1,5 +1,6 @@
 //! The checks, one file for each family. To add a check, add an entry to its family's `CHECKS`.
 
+mod api_server;
 mod existing;
 mod kernel;
 mod machine;
@@ -26,6 +27,7 @@ const FAMILIES: &[&[Check]] = &[
     network::CHECKS,
     ports::CHECKS,
     runtime::CHECKS,
+    api_server::CHECKS,
     existing::CHECKS,
 ];
 
