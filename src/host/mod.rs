@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
 pub mod api_server;
+pub mod arp;
 pub mod capabilities;
 pub mod checkpoint;
 pub mod container;

@@ -1,4 +1,5 @@
-//! An API server of a test's own: as much as preflight asks, with certificates and answers as a test wants them.
+//! An API server, or another server over TLS, of a test's own: as much as preflight asks, with certificates and answers as
+//! a test wants them.
 
 use std::{
     collections::BTreeMap,
@@ -75,8 +76,8 @@ impl Authority {
     }
 }
 
-/// What it answers, by path: status and body. A path may be asked with a credential, as `PATH with token`, or
-/// `PATH with certificate`.
+/// What it answers, by path: status and body. A path may be asked with a credential, as `PATH with token` or
+/// `PATH with certificate`, and for its head alone, as `HEAD PATH`.
 pub(crate) type Answers = BTreeMap<&'static str, (u16, String)>;
 
 pub(crate) fn version(minor: u16) -> (u16, String) {
@@ -146,6 +147,8 @@ fn converse(stream: TcpStream, config: &Arc<ServerConfig>, answers: &Answers) ->
             }
             if let Some(rest) = line.strip_prefix("GET ") {
                 rest.split(' ').next().unwrap_or_default().clone_into(&mut path);
+            } else if line.starts_with("HEAD ") {
+                line.rsplit_once(' ').unwrap().0.clone_into(&mut path);
             } else if line.to_ascii_lowercase().starts_with("authorization: bearer abcdef.0123456789abcdef") {
                 credential = " with token";
             }
@@ -153,15 +156,20 @@ fn converse(stream: TcpStream, config: &Arc<ServerConfig>, answers: &Answers) ->
         if stream.get_ref().conn.peer_certificates().is_some() {
             credential = " with certificate";
         }
+        let bare = path.trim_start_matches("HEAD ");
         let (status, body) = answers
             .get(format!("{path}{credential}").as_str())
             .or_else(|| answers.get(path.as_str()))
+            .or_else(|| answers.get(bare))
             .cloned()
             .unwrap_or_else(|| (404, r#"{"kind":"Status","reason":"NotFound","code":404}"#.to_owned()));
         let now = jiff::Timestamp::now();
         let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
-        let head = format!("HTTP/1.1 {status} Said\r\nDate: {date}\r\nContent-Length: {}\r\n\r\n", body.len());
-        stream.get_mut().write_all((head + &body).as_bytes())?;
+        let kind = if body.starts_with('<') { "text/html" } else { "application/octet-stream" };
+        let head =
+            format!("HTTP/1.1 {status} Said\r\nContent-Type: {kind}\r\nDate: {date}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let body = if bare == path { body.as_str() } else { "" };
+        stream.get_mut().write_all((head + body).as_bytes())?;
         stream.get_mut().flush()?;
     }
 }

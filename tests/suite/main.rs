@@ -16,6 +16,8 @@ mod ns_ports;
 mod ns_preflight;
 mod ns_preflight_apiserver;
 mod ns_preflight_cri;
+mod ns_preflight_neighbours;
+mod ns_preflight_sources;
 mod ns_preflight_world;
 mod ns_propagation;
 mod ns_tree;

@@ -1,6 +1,7 @@
 //! The checks, one file for each family. To add a check, add an entry to its family's `CHECKS`.
 
 mod api_server;
+mod duplicate;
 mod existing;
 mod kernel;
 mod machine;
@@ -11,6 +12,7 @@ mod propagation;
 mod resources;
 mod runtime;
 mod sandboxing;
+mod sources;
 mod storage;
 
 use super::check::Check;
@@ -25,9 +27,11 @@ const FAMILIES: &[&[Check]] = &[
     sandboxing::CHECKS,
     kernel::CHECKS,
     network::CHECKS,
+    duplicate::CHECKS,
     ports::CHECKS,
     runtime::CHECKS,
     api_server::CHECKS,
+    sources::CHECKS,
     existing::CHECKS,
 ];
 
