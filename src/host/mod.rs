@@ -28,6 +28,7 @@ pub mod ports;
 pub mod process;
 pub mod processes;
 pub mod propagation;
+pub mod proxies;
 pub mod signals;
 pub mod systemd;
 pub mod terminal;

@@ -65,6 +65,16 @@ impl Cidr {
         self.base
     }
 
+    /// The last address.
+    #[must_use]
+    pub fn last(self) -> IpAddr {
+        let fixed = u32::from(self.length);
+        match self.base {
+            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::MAX.checked_shr(fixed).unwrap_or(0)).into()),
+            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::MAX.checked_shr(fixed).unwrap_or(0)).into()),
+        }
+    }
+
     /// The number of leading bits that are fixed: 0 to 32, or 0 to 128.
     #[must_use]
     pub const fn length(self) -> u8 {

@@ -1,6 +1,6 @@
 //! Preflight on a booted copy of this machine, with its own systemd, D-Bus and a real containerd.
 
-use hostlet::rehearse::Machine;
+use hostlet::rehearse::{Machine, set_up_stand_ins};
 use serde_json::Value;
 
 use crate::machine::{HOSTLET, boot_with_hostlet};
@@ -22,8 +22,9 @@ pub(crate) fn ended(report: &Value, id: &str, outcome: &str, said: &str) {
 
 pub(crate) async fn booted() -> Machine {
     let machine = boot_with_hostlet().await;
-    let settings = "[kubelet.config]\nfailCgroupV1 = false\n[flannel]\nenabled = false\n";
-    machine.write("/etc/hostlet/hostlet.toml", settings, 0o644).await.unwrap();
+    set_up_stand_ins(&machine, HOSTLET, "/etc/hostlet/hostlet.toml", "{}").await.unwrap();
+    let settings = "[flannel]\nenabled = false\n";
+    machine.write("/etc/hostlet/hostlet.d/50-test.toml", settings, 0o644).await.unwrap();
     machine
 }
 
@@ -72,9 +73,8 @@ async fn sys_what_is_wrong_with_units_is_named_by_unit() {
 #[tokio::test]
 async fn sys_a_port_held_by_another_unit_is_named_with_it() {
     let machine = booted().await;
-    crate::machine::serve_artifacts(&machine, "{}").await;
     let settings = "[preflight]\nextra-ports = [\"tcp/8443\"]\n";
     machine.write("/etc/hostlet/hostlet.d/ports.toml", settings, 0o644).await.unwrap();
     ended(&preflight(&machine).await, "port-bind", "failure", "8443/tcp is held by hostlet (pid ");
-    ended(&preflight(&machine).await, "port-bind", "failure", ", mirror.service)");
+    ended(&preflight(&machine).await, "port-bind", "failure", ", hostlet-mirror.service)");
 }

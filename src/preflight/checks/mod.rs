@@ -9,6 +9,7 @@ mod manager;
 mod network;
 mod ports;
 mod propagation;
+mod proxy;
 mod resources;
 mod runtime;
 mod sandboxing;
@@ -32,6 +33,7 @@ const FAMILIES: &[&[Check]] = &[
     runtime::CHECKS,
     api_server::CHECKS,
     sources::CHECKS,
+    proxy::CHECKS,
     existing::CHECKS,
 ];
 
