@@ -96,8 +96,7 @@ mod tests {
             proxies(&["HTTPS_PROXY=http://user:secret@proxy:3128", "no_proxy=10.96.0.0/12,.example.org,192.0.2.1"]).unwrap();
         let before = |url: &str| found.before(&url.parse().unwrap());
         assert_eq!(before("https://10.77.0.1:6443").as_deref(), Some("proxy:3128"));
-        for direct in
-            ["https://10.96.0.1", "https://api.example.org:6443", "https://192.0.2.1:6443", "https://127.0.0.1:6443"]
+        for direct in ["https://10.96.0.1", "https://api.example.org:6443", "https://192.0.2.1:6443", "https://127.0.0.1:6443"]
         {
             assert_eq!(before(direct), None, "{direct}");
         }

@@ -233,6 +233,9 @@ mod tests {
             let cidr: Cidr = format!("{base}/{length}").parse().unwrap();
             let same = length == 0 || (bits ^ other) >> (32 - u32::from(length)) == 0;
             prop_assert_eq!(cidr.contains(IpAddr::V4(other.into())), same);
+            prop_assert!(cidr.contains(cidr.last()));
+            let after = match cidr.last() { IpAddr::V4(last) => last.to_bits().checked_add(1), IpAddr::V6(_) => None };
+            prop_assert!(after.is_none_or(|after| !cidr.contains(IpAddr::V4(after.into()))));
         }
     }
 }

@@ -4,6 +4,7 @@ mod api_server;
 mod duplicate;
 mod existing;
 mod kernel;
+mod leftovers;
 mod machine;
 mod manager;
 mod network;
@@ -35,6 +36,7 @@ const FAMILIES: &[&[Check]] = &[
     sources::CHECKS,
     proxy::CHECKS,
     existing::CHECKS,
+    leftovers::CHECKS,
 ];
 
 pub(super) fn all() -> impl Iterator<Item = &'static Check> {

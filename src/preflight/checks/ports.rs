@@ -30,7 +30,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "ephemeral-range",
-        tests: "outgoing connections do not take the node's ports (net.ipv4.ip_local_port_range, ip_local_reserved_ports)",
+        tests: "outgoing connections do not take the node's ports or NodePorts (ip_local_port_range, ip_local_reserved_ports)",
         weight: WARNING,
         remedy: "sysctl -w net.ipv4.ip_local_reserved_ports=PORTS, and the same in /etc/sysctl.d",
         deadline: USUAL,
@@ -71,6 +71,8 @@ impl Service {
     }
 }
 
+/// The API server's `--service-node-port-range`, by default.
+const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 const LOOPBACK: Scope = Scope::At(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 /// Which ports. Source: facts on preflight, "Ports", and the services' own defaults for addresses.
@@ -180,12 +182,30 @@ fn bindable(subject: &Subject) -> Looked {
     }
     remedies.dedup();
     if lines.is_empty() {
+        let node_ports = node_ports()?;
         let free = format!("{} of {} are free", needs.len() - own.len(), needs.len());
         own.insert(0, free);
+        if !node_ports.is_empty() {
+            own.extend(node_ports);
+            return Ok(Judgement::warning(own.join("\n"))
+                .remedy("move it to a port outside of 30000-32767, or keep Services off that NodePort"));
+        }
         return Ok(Judgement::pass(own.join("\n")));
     }
     let judgement = Judgement::failure(lines.join("\n"));
     Ok(if remedies.is_empty() { judgement } else { judgement.remedy(remedies.join("\n")) })
+}
+
+/// What listens where Services of type NodePort may be given a port: kube-proxy's rules take the traffic away from it.
+fn node_ports() -> Result<Vec<String>, Unclear> {
+    let listening = Holders::listening_in(&NODE_PORTS)?;
+    // Earlier ones of kube-proxy held the ports of the Services they served.
+    let others = listening.into_iter().filter(|(_, _, process)| process.name != "kube-proxy");
+    Ok(others
+        .map(|(protocol, port, process)| {
+            format!("{port}/{protocol} is held by {process}; a NodePort of that number would hide it")
+        })
+        .collect())
 }
 
 /// Whether the one who will listen already does: a second run passes.
@@ -240,6 +260,9 @@ fn ephemeral(subject: &Subject) -> Looked {
         .collect();
     exposed.sort();
     exposed.dedup();
+    if (low..=high).any(|port| NODE_PORTS.contains(&port) && !is_reserved(&reserved, port)) {
+        exposed.push(format!("{}-{}", NODE_PORTS.start(), NODE_PORTS.end()));
+    }
     if exposed.is_empty() {
         return Ok(Judgement::pass(format!("{low}-{high}, none of them the node's")));
     }

@@ -146,7 +146,8 @@ mod tests {
         let place = |unit: Option<&str>| Place {
             name: "x".to_owned(),
             unit: unit.map(|unit| unit.parse().unwrap()),
-            proxies: Proxies::of(&["HTTPS_PROXY=http://proxy:3128".to_owned(), "NO_PROXY=localhost, 10.77.0.1".to_owned()]).unwrap(),
+            proxies: Proxies::of(&["HTTPS_PROXY=http://proxy:3128".to_owned(), "NO_PROXY=localhost, 10.77.0.1".to_owned()])
+                .unwrap(),
         };
         let targets = Targets {
             server: Some("https://10.77.0.1:6443".parse().unwrap()),
@@ -157,7 +158,9 @@ mod tests {
         assert_eq!(judged.kind, Kind::Failure);
         assert_eq!(judged.observed, "x: the pods' network 10.244.0.0/16 through the proxy proxy:3128");
         let line = "NO_PROXY=localhost,10.77.0.1,10.244.0.0/16,.svc,.cluster.local";
-        assert!(judged.remedy.unwrap().starts_with(&format!("systemctl edit containerd.service: [Service] Environment={line};")));
+        assert!(
+            judged.remedy.unwrap().starts_with(&format!("systemctl edit containerd.service: [Service] Environment={line};"))
+        );
         assert_eq!(judge(&[place(None)], &targets).remedy.unwrap(), format!("export {line}"));
         assert_eq!(judge(&[], &targets).kind, Kind::Pass);
     }
