@@ -88,41 +88,45 @@ fn ns_outgoing_connections_that_may_take_node_ports_are_warned_of() {
     });
 }
 
+/// A node of a cluster with a network for services.
+fn of_a_cluster() -> Subject {
+    let mut subject = subject_of("https://10.0.1.1:6443", &Authority::new());
+    subject.settings.cluster.as_mut().unwrap().service_cidr = Some("10.96.0.0/12".parse().unwrap());
+    subject
+}
+
+const PROXY: &str = "HTTPS_PROXY=http://user:secret@proxy.test:3128";
+
 #[test]
 fn ns_a_proxy_between_the_node_and_its_cluster_is_named_with_the_line_that_excepts_it() {
     on_a_fresh_host(|| {
-        let cluster = || {
-            let mut subject = subject_of("https://10.0.1.1:6443", &Authority::new());
-            subject.settings.cluster.as_mut().unwrap().service_cidr = Some("10.96.0.0/12".parse().unwrap());
-            subject
-        };
-        passes(cluster(), "proxy", "none is set");
         let through_a_proxy = || {
-            let found =
-                ends(cluster(), "proxy", &Outcome::Warning, "the API server 10.0.1.1 through the proxy proxy.test:3128");
+            let said = "the API server 10.0.1.1 through the proxy proxy.test:3128";
+            let found = ends(of_a_cluster(), "proxy", &Outcome::Warning, said);
             assert!(found.observed.contains("the pods' network 10.244.0.0/16") && !found.observed.contains("secret"));
             let line = "export NO_PROXY=localhost,10.0.1.1,10.244.0.0/16,10.96.0.0/12,.svc,.cluster.local";
             assert_eq!(found.remedy.as_deref(), Some(line));
         };
-        let proxy = "HTTPS_PROXY=http://user:secret@proxy.test:3128";
-        through("env", &[proxy, "NO_PROXY=localhost"], name_of(&through_a_proxy), through_a_proxy);
-        let excepted = || passes(cluster(), "proxy", "excepted in hostlet's own environment");
-        through("env", &[proxy, "NO_PROXY=10.0.0.0/8"], name_of(&excepted), excepted);
+        through("env", &[PROXY, "NO_PROXY=localhost"], name_of(&through_a_proxy), through_a_proxy);
     });
+}
+
+#[test]
+fn ns_without_a_proxy_or_with_the_cluster_excepted_from_it_all_is_well() {
+    on_a_fresh_host(|| {
+        let excepted = || passes(of_a_cluster(), "proxy", "excepted in hostlet's own environment");
+        through("env", &[PROXY, "NO_PROXY=10.0.0.0/8"], name_of(&excepted), excepted);
+    });
+    passes(subject(), "proxy", "none is set");
 }
 
 #[test]
 fn ns_routes_that_overlap_the_services_network_are_named() {
     on_a_fresh_host(|| {
-        let cluster = || {
-            let mut subject = subject_of("https://10.0.1.1:6443", &Authority::new());
-            subject.settings.cluster.as_mut().unwrap().service_cidr = Some("10.96.0.0/12".parse().unwrap());
-            subject
-        };
-        passes(cluster(), "cidr", "cluster.service_cidr 10.96.0.0/12");
+        passes(of_a_cluster(), "cidr", "cluster.service_cidr 10.96.0.0/12");
         sh("ip route add 10.100.0.0/16 via 10.0.1.1");
-        fails(cluster(), "cidr", "cluster.service_cidr 10.96.0.0/12 overlaps the route to 10.100.0.0/16 by bridge0");
-        let mut overlapping = cluster();
+        fails(of_a_cluster(), "cidr", "cluster.service_cidr 10.96.0.0/12 overlaps the route to 10.100.0.0/16 by bridge0");
+        let mut overlapping = of_a_cluster();
         overlapping.settings.cluster.as_mut().unwrap().service_cidr = Some("10.244.0.0/20".parse().unwrap());
         fails(overlapping, "cidr", "flannel.network 10.244.0.0/16 overlaps cluster.service_cidr 10.244.0.0/20");
     });
