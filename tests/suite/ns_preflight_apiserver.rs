@@ -2,24 +2,13 @@
 
 use std::{fs, io::Write, net::UdpSocket, path::Path, sync::atomic::Ordering, time::Instant};
 
-use hostlet::{
-    model::Version,
-    preflight::{Finding, Outcome, Subject},
-};
+use hostlet::{model::Version, preflight::Outcome};
 use rcgen::date_time_ymd;
 
 use crate::{
-    api_server::{Answers, Authority, Running, serve, start, start_mute, start_with, subject_of, subject_with_token, version},
+    api_server::{Answers, Authority, serve, start, start_mute, start_with, subject_of, subject_with_token, version},
     ns_preflight_world::{ends, fails, on_a_fresh_host, passes, preflight, printed, sh},
 };
-
-/// What three checks found, over how many connections.
-fn findings(subject: Subject, server: &Running) -> ([Finding; 3], usize) {
-    let report = preflight(subject);
-    let found = ["apiserver", "version-skew", "node-name-free"]
-        .map(|id| report.findings.iter().find(|finding| finding.id == id).unwrap().clone());
-    (found, server.connections.load(Ordering::SeqCst))
-}
 
 /// How long the whole preflight takes while something hangs.
 fn timed(what: &str, check: impl FnOnce()) {
@@ -33,13 +22,16 @@ fn ns_an_api_server_is_asked_everything_over_one_connection() {
     on_a_fresh_host(|| {
         let authority = Authority::new();
         let server = start(&authority, Answers::from([("/version", version(36))]));
-        let (found, connections) = findings(subject_with_token(&server.url(), &authority), &server);
-        for (finding, said) in
-            found.iter().zip(["has version 1.36.1", "kubelet 1.36.4, API server 1.36.1", "there is no Node node-07"])
-        {
+        let report = preflight(subject_with_token(&server.url(), &authority));
+        for (id, said) in [
+            ("apiserver", "has version 1.36.1"),
+            ("version-skew", "kubelet 1.36.4, API server 1.36.1"),
+            ("node-name-free", "there is no Node node-07"),
+        ] {
+            let finding = report.findings.iter().find(|finding| finding.id == id).unwrap();
             assert!(finding.outcome == Outcome::Pass && finding.observed.contains(said), "{finding:#?}");
         }
-        assert_eq!(connections, 1);
+        assert_eq!(server.connections.load(Ordering::SeqCst), 1);
     });
 }
 

@@ -127,9 +127,9 @@ fn name_is_free(subject: Arc<Subject>, until: Instant) -> Looking {
         match answer {
             NodeAnswer::Absent => Ok(Judgement::pass(format!("there is no Node {name}"))),
             NodeAnswer::Present(node) => judge_node(&subject, node),
-            NodeAnswer::Forbidden => Ok(Judgement::warning(format!(
-                "not known: the bootstrap token may not read Nodes, as those that `kubeadm token create` makes may"
-            ))
+            NodeAnswer::Forbidden => Ok(Judgement::warning(
+                "not known: the bootstrap token may not read Nodes, as those that `kubeadm token create` makes may",
+            )
             .remedy(format!("kubectl get node {name}; kubeadm's ClusterRole kubeadm:get-nodes lets tokens look themselves"))),
             NodeAnswer::Unauthorized => Ok(unknown_to_the_cluster(&subject, cluster)),
             NodeAnswer::NotAsked => Ok(match credential(&subject, cluster) {
