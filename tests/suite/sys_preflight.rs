@@ -6,21 +6,21 @@ use serde_json::Value;
 use crate::machine::{HOSTLET, boot_with_hostlet};
 
 /// What the whole preflight says there.
-async fn preflight(machine: &Machine) -> Value {
+pub(crate) async fn preflight(machine: &Machine) -> Value {
     let output = machine.run(&[HOSTLET, "--output", "json", "preflight"]).await.unwrap();
     let mut values = output.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     values.rfind(|value| value.get("findings").is_some()).unwrap_or_else(|| panic!("{output}"))
 }
 
 /// Asserts how a check ended there, and what it said.
-fn ended(report: &Value, id: &str, outcome: &str, said: &str) {
+pub(crate) fn ended(report: &Value, id: &str, outcome: &str, said: &str) {
     let findings = report["findings"].as_array().unwrap();
     let finding = findings.iter().find(|finding| finding["id"] == id).unwrap();
     let observed = finding["observed"].as_str().unwrap();
     assert!(finding["outcome"] == outcome && observed.contains(said), "{finding:#}");
 }
 
-async fn booted() -> Machine {
+pub(crate) async fn booted() -> Machine {
     let machine = boot_with_hostlet().await;
     let settings = "[kubelet.config]\nfailCgroupV1 = false\n[flannel]\nenabled = false\n";
     machine.write("/etc/hostlet/hostlet.toml", settings, 0o644).await.unwrap();
