@@ -16,6 +16,7 @@ use crate::{
         mounts::{MountTable, Need, Process, need},
         namespaces, network, parameters,
         propagation::resolve,
+        resolver,
         systemd::{ActiveState, Systemd, SystemdError, UnitState},
     },
     model::{Secret, UnitName, layout},
@@ -31,7 +32,7 @@ pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
         machine: sysinfo::System::cpu_arch(),
         program: files::digest(Path::new("/proc/self/exe"))?,
         default_sources: network::default_sources(),
-        resolved_stub: resolved_stub()?,
+        resolved_stub: resolver::is_stub()?,
         kernel: KernelAbilities { overlay: parameters::has_overlay()?, bridge_netfilter: parameters::has_bridge_netfilter() },
         root_mount: root_mount(&settings.kubelet.root_directory)?,
         client_certificate,
@@ -100,14 +101,6 @@ fn activity(state: &UnitState) -> Activity {
         ActiveState::Other(other) if other == "reloading" || other == "refreshing" => Activity::Up,
         ActiveState::Activating | ActiveState::Deactivating | ActiveState::Other(_) => Activity::Between,
     }
-}
-
-/// systemd-resolved's stub listens on the host's loopback, which pods cannot reach. Source: kubernetes' documentation,
-/// "Known issues" of DNS debugging.
-fn resolved_stub() -> Result<bool, FactsError> {
-    let text = files::if_present(files::read_text(Path::new("/etc/resolv.conf")))?.unwrap_or_default();
-    let stub = text.lines().any(|line| line.split_whitespace().eq(["nameserver", "127.0.0.53"]));
-    Ok(stub && look::exists(Path::new("/run/systemd/resolve/resolv.conf")))
 }
 
 fn root_mount(root: &Path) -> Result<RootMount, FactsError> {

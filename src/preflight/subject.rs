@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
-use crate::{config::Settings, model::NodeIdentity};
+use crate::{
+    config::Settings,
+    model::{NodeIdentity, UnitName},
+};
 
 /// What is looked at: immutable, and shared by all checks.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub struct Places {
     pub cni_executables: PathBuf,
     /// Where the runtime looks for CNI configuration.
     pub cni_configuration: PathBuf,
+    /// Where the runtime keeps images and containers.
+    pub images: PathBuf,
 }
 
 impl Default for Places {
@@ -41,6 +46,7 @@ impl Default for Places {
             cache: "/var/cache/hostlet".into(),
             cni_executables: "/opt/cni/bin".into(),
             cni_configuration: "/etc/cni/net.d".into(),
+            images: "/var/lib/containerd".into(),
         }
     }
 }
@@ -49,7 +55,8 @@ impl Subject {
     /// The usual places, no waiting.
     #[must_use]
     pub fn new(settings: Settings, identity: NodeIdentity) -> Self {
-        Self { settings, identity, places: Places::default(), adopt: false, wait: Duration::ZERO }
+        let places = Places { images: images_of(&settings.runtime.unit), ..Places::default() };
+        Self { settings, identity, places, adopt: false, wait: Duration::ZERO }
     }
 
     /// A field of KubeletConfiguration that the user set.
@@ -66,4 +73,14 @@ impl Subject {
     pub(super) fn refuses_cgroup_v1(&self) -> bool {
         self.kubelet_flag("failCgroupV1", self.settings.kubelet.version.minor() >= 35)
     }
+}
+
+/// Where a runtime keeps its images unless its own configuration says otherwise, which is not read.
+fn images_of(unit: &UnitName) -> PathBuf {
+    match unit.as_str() {
+        "crio.service" => "/var/lib/containers",
+        "docker.service" | "cri-docker.service" => "/var/lib/docker",
+        _ => "/var/lib/containerd",
+    }
+    .into()
 }

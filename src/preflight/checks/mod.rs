@@ -1,15 +1,26 @@
 //! The checks, one file for each family. To add a check, add an entry to its family's `CHECKS`.
 
+mod capacity;
+mod clock;
+mod eviction;
+mod executables;
 mod existing;
+mod firewall;
 mod kernel;
+mod limits;
 mod machine;
 mod manager;
+mod mounted;
 mod network;
+mod packets;
 mod ports;
 mod propagation;
+mod quantity;
+mod resolution;
 mod resources;
 mod runtime;
 mod sandboxing;
+mod security;
 mod storage;
 
 use super::check::Check;
@@ -18,12 +29,21 @@ use super::check::Check;
 const FAMILIES: &[&[Check]] = &[
     manager::CHECKS,
     machine::CHECKS,
+    capacity::CHECKS,
+    clock::CHECKS,
+    resolution::CHECKS,
     resources::CHECKS,
+    limits::CHECKS,
     storage::CHECKS,
+    mounted::CHECKS,
+    executables::CHECKS,
+    security::CHECKS,
     propagation::CHECKS,
     sandboxing::CHECKS,
     kernel::CHECKS,
     network::CHECKS,
+    packets::CHECKS,
+    firewall::CHECKS,
     ports::CHECKS,
     runtime::CHECKS,
     existing::CHECKS,
