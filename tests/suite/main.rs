@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
 mod fetch;
+mod guard;
 mod machine;
 mod namespaces;
 mod ns_mounts;
@@ -18,6 +19,7 @@ mod ns_preflight_labels;
 mod ns_preflight_machine;
 mod ns_preflight_names;
 mod ns_preflight_packets;
+mod ns_preflight_read_only;
 mod ns_preflight_world;
 mod ns_propagation;
 mod ns_tree;

@@ -236,14 +236,17 @@ fn ns_bridged_packets_must_be_able_to_pass_iptables() {
     });
 }
 
-/// A kernel without the module: nothing in /sys/module, and a list of modules that does not name it.
+/// A kernel without the module: nothing that shows what it brings, nothing in /sys/module, and a list of modules that does
+/// not name it.
 #[test]
 fn ns_a_kernel_without_a_needed_module_is_refused() {
     on_a_fresh_host(|| {
         passes(subject(), "modules", "overlay");
         sh("mkdir -p /mnt/modules/$(uname -r) && mount -t tmpfs tmpfs /sys/module
             if test -d /lib/modules; then mount --bind /mnt/modules /lib/modules; fi
-            printf '' | gzip > /mnt/config.gz && mount --bind /mnt/config.gz /proc/config.gz");
+            printf '' | gzip > /mnt/config.gz && mount --bind /mnt/config.gz /proc/config.gz
+            echo ext4 > /mnt/filesystems && mount --bind /mnt/filesystems /proc/filesystems
+            mount -t tmpfs tmpfs /proc/sys/net/netfilter");
         fails(subject(), "modules", "the kernel has no overlay, nf_conntrack, vxlan");
     });
 }

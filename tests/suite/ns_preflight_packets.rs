@@ -75,23 +75,6 @@ fn ns_flannel_needs_its_packet_filters_program() {
     });
 }
 
-/// The rules in nftables are real. The list of legacy's tables is what the kernel shows once iptables-legacy has run; with
-/// real ones of both: see the tests under a booted systemd.
-#[test]
-fn ns_iptables_rules_in_both_backends_are_warned_of() {
-    on_a_fresh_host(|| {
-        sh("echo filter > /mnt/names && mount --bind /mnt/names /proc/net/ip_tables_names");
-        sh("nft add table ip nat; nft add table inet filter; nft add chain inet filter x; nft add rule inet filter x accept");
-        // An empty table, and one that is not of iptables-nft's.
-        passes(subject(), "iptables-backend", "/usr/local/sbin/iptables");
-        sh(
-            "nft add chain ip nat POSTROUTING '{ type nat hook postrouting priority 100; }' && nft add rule ip nat POSTROUTING counter",
-        );
-        let said = "legacy has the tables ip filter; nft has rules in ip nat";
-        ends(subject(), "iptables-backend", &Outcome::Warning, said);
-    });
-}
-
 #[test]
 fn ns_a_firewall_that_decides_over_the_nodes_ports_is_named_with_what_opens_them() {
     on_a_fresh_host(|| {

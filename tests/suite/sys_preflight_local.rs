@@ -1,7 +1,11 @@
 //! What only a host with a systemd of its own can show of the local checks: units, what install sets by itself, and that the
 //! program as a whole changes nothing.
 
-use crate::sys_preflight::{booted, ended, preflight};
+use crate::{
+    guard,
+    machine::HOSTLET,
+    sys_preflight::{booted, ended, preflight},
+};
 
 /// That a unit of ours is not sandboxed, and what its drop-in and the runtime's may not say.
 #[tokio::test]
@@ -22,4 +26,34 @@ async fn sys_sandboxed_units_are_named_with_the_file() {
     let said = |unit: &str| format!("{unit}.service has PrivateTmp=yes in /etc/systemd/system/{unit}.service.d/hardening.conf");
     ended(&report, "kubelet-sandboxing", "failure", &said("kubelet"));
     ended(&report, "runtime-sandboxing", "warning", &said("containerd"));
+}
+
+/// Both programs are real, and so are their rules.
+#[tokio::test]
+async fn sys_iptables_rules_in_both_backends_are_warned_of() {
+    let machine = booted().await;
+    machine.script("echo > /etc/hostlet/flannel.conf").await.unwrap();
+    let settings = "[kubelet.config]\nfailCgroupV1 = false\n[flannel]\nkubeconfig-file = \"/etc/hostlet/flannel.conf\"\n";
+    machine.write("/etc/hostlet/hostlet.toml", settings, 0o644).await.unwrap();
+    ended(&preflight(&machine).await, "iptables-backend", "pass", "/usr/sbin/iptables (nft)");
+    machine.script("iptables-nft -t nat -A POSTROUTING -j ACCEPT").await.unwrap();
+    ended(&preflight(&machine).await, "iptables-backend", "pass", "/usr/sbin/iptables (nft)");
+    machine.script("iptables-legacy -A INPUT -j ACCEPT").await.unwrap();
+    let said = "legacy has the tables ip filter; nft has rules in ip nat";
+    ended(&preflight(&machine).await, "iptables-backend", "warning", said);
+}
+
+/// Under a booted systemd, with a runtime that answers: no system call of the program changes anything, it asks systemd and
+/// does not tell, and files, units, mounts, links, routes, parameters and modules are afterwards what they were.
+#[tokio::test]
+async fn sys_the_whole_preflight_changes_nothing_by_call_or_by_effect() {
+    let machine = booted().await;
+    let before = machine.snapshot().await.unwrap();
+    let trace = format!("strace {} --output=/dev/shm/trace {HOSTLET} preflight; cat /dev/shm/trace", guard::OPTIONS.join(" "));
+    let printed = machine.script(&trace).await.unwrap();
+    let (report, trace) = printed.split_at(printed.find(" execve(").unwrap_or_else(|| panic!("{printed}")));
+    println!("{report}");
+    assert!(report.contains("cri ") && trace.contains("recvmsg"), "{report}");
+    assert_eq!(guard::changes(trace), Vec::<String>::new());
+    assert_eq!(before.diff(&machine.snapshot().await.unwrap()).to_string(), "");
 }

@@ -27,7 +27,8 @@ pub(super) const CHECKS: &[Check] = &[
         weight: ERROR,
         remedy: "hostnamectl set-hostname NAME, or set node.name",
         deadline: USUAL,
-        may_become_true: true,
+        // The name was found out before; and that it cannot be resolved is a warning.
+        may_become_true: false,
         look: Look::Async(host_name),
     },
     Check {
