@@ -77,17 +77,29 @@ fn opens_to_read(arguments: &str) -> bool {
 
 /// Questions over netlink, calls over D-Bus, anything else over sockets.
 fn sends(arguments: &str) -> Option<String> {
-    if arguments.contains("nlmsg_type=") || arguments.contains("nlmsg_flags=") {
-        let asks = arguments.split("nlmsg_type=").skip(1).all(|message| {
-            let kind = message.split([',', '}']).next().unwrap_or_default();
-            kind.starts_with("RTM_GET")
-                || kind.starts_with("SOCK_DIAG")
-                || kind.contains("NFT_MSG_GET")
-                || kind.starts_with("TCPDIAG_GET")
-        });
+    if arguments.contains("nlmsg_len=") {
+        let asks = arguments.split("nlmsg_len=").skip(1).all(asks_kernel);
         return (!asks).then(|| "a message of netlink that is no question".to_owned());
     }
     members(&unhex(arguments)).into_iter().find(|member| !is_in(QUESTIONS, member)).map(|member| format!("{member} over D-Bus"))
+}
+
+/// Whether a message of netlink asks: by the name of its type, or, where strace could not find out which protocol it is, by the
+/// number.
+fn asks_kernel(message: &str) -> bool {
+    let length = message.split(',').next().unwrap_or_default();
+    let Some(kind) = message.split("nlmsg_type=").nth(1).and_then(|rest| rest.split([',', '}', ' ']).next()) else {
+        return false;
+    };
+    match kind.strip_prefix("0x").map(|hex| u16::from_str_radix(hex, 16).unwrap()) {
+        None => ["RTM_GET", "SOCK_DIAG_BY_FAMILY"].iter().any(|asks| kind.starts_with(asks)) || kind.contains("NFT_MSG_GET"),
+        // SOCK_DIAG_BY_FAMILY with an inet_diag_req_v2; RTM_NEWADDR has the same number, and another length.
+        Some(20) => length == "72",
+        // The types of routing go by fours: new, delete, get, set.
+        Some(kind @ 16..256) => (kind - 16) % 4 == 2,
+        // NFT_MSG_GETTABLE, GETCHAIN, GETRULE
+        Some(kind) => matches!(kind, 0xa01 | 0xa04 | 0xa07),
+    }
 }
 
 /// The bytes of every `\xHH`.
@@ -116,6 +128,7 @@ fn a_call_is_judged_by_its_name_and_by_what_it_is_told() {
         "12 clone3({flags=CLONE_VM|CLONE_THREAD, stack=0x1} => {parent_tid=[0]}, 88) = 13",
         "12 adjtimex({modes=0, offset=0, status=STA_UNSYNC}) = 5 (TIME_ERROR)",
         "12 sendto(4, [{nlmsg_len=32, nlmsg_type=RTM_GETLINK, nlmsg_flags=NLM_F_REQUEST|NLM_F_DUMP}, {}], 32, 0, NULL, 0) = 32",
+        "12 sendto(4, [{nlmsg_len=20, nlmsg_type=0xa07 /* NLMSG_??? */, nlmsg_flags=NLM_F_REQUEST|0x300}, {}], 20, 0, NULL, 0) = 20",
         "12 sendmsg(9, {msg_iov=[{iov_base=\"\\x6c\\x01\\x03\\x01\\x73\\x00\\x07\\x00\\x00\\x00\\x47\\x65\\x74\\x55\\x6e\\x69\\x74\\x00\"}]}, 0) = 9",
     ] {
         assert_eq!(change(harmless), None, "{harmless}");
@@ -131,6 +144,8 @@ fn a_call_is_judged_by_its_name_and_by_what_it_is_told() {
         "12 <... adjtimex resumed>{modes=ADJ_OFFSET, offset=1}) = 0",
         "12 setsockopt(3, SOL_IP, IPT_SO_SET_REPLACE, \"\", 9) = 0",
         "12 sendto(4, [{nlmsg_len=32, nlmsg_type=RTM_NEWLINK, nlmsg_flags=NLM_F_REQUEST}, {}], 32, 0, NULL, 0) = 32",
+        "12 sendto(4, [{nlmsg_len=40, nlmsg_type=0x14 /* NLMSG_??? */, nlmsg_flags=NLM_F_REQUEST|0x300}, {}], 40, 0, NULL, 0) = 40",
+        "12 sendto(4, [{nlmsg_len=20, nlmsg_type=0xa00 /* NLMSG_??? */, nlmsg_flags=NLM_F_REQUEST}, {}], 20, 0, NULL, 0) = 20",
         "12 sendmsg(9, {msg_iov=[{iov_base=\"\\x6c\\x01\\x03\\x01\\x73\\x00\\x06\\x00\\x00\\x00\\x52\\x65\\x6c\\x6f\\x61\\x64\\x00\"}]}, 0) = 9",
         "12 a_call_of_next_year(1) = 0",
     ] {

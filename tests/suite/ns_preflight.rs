@@ -224,7 +224,10 @@ fn ns_bridged_packets_must_be_able_to_pass_iptables() {
     on_a_fresh_host(|| {
         sh("test -e /proc/sys/net/bridge/bridge-nf-call-iptables || modprobe br_netfilter");
         sh("for f in iptables ip6tables; do echo 0 > /proc/sys/net/bridge/bridge-nf-call-$f; done");
-        passes(subject(), "bridge-nf", "bridge-nf-call-iptables = 0, net.bridge.bridge-nf-call-ip6tables = 0: will be set");
+        passes(subject(), "bridge-nf", "net.bridge.bridge-nf-call-iptables = 0: will be set by install");
+        let mut dual = subject();
+        dual.settings.flannel.as_mut().unwrap().ipv6_network = Some("fd00:10:244::/56".parse().unwrap());
+        passes(dual, "bridge-nf", "bridge-nf-call-iptables = 0, net.bridge.bridge-nf-call-ip6tables = 0: will be set");
         sh("for f in iptables ip6tables; do echo 1 > /proc/sys/net/bridge/bridge-nf-call-$f; done");
         passes(subject(), "bridge-nf", "they do");
         sh("echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables");

@@ -37,7 +37,7 @@ fn ns_no_system_call_of_the_whole_preflight_changes_the_host() {
     on_a_fresh_host(|| {
         sh("mkdir -p /etc/hostlet /run/systemd/system && mount -t tmpfs -o size=2g tmpfs /mnt/host");
         let settings = "[node]\nname = \"node-07\"\n[kubelet]\nroot-dir = \"/mnt/host/kubelet\"\n\
-            [kubelet.config]\nprotectKernelDefaults = true\n[flannel]\nbackend = \"udp\"\nkubeconfig-file = \"/etc/hostlet/f\"\n\
+            [kubelet.config]\nprotectKernelDefaults = true\n[flannel]\nbackend = \"udp\"\ndatastore = \"etcd\"\n[flannel.etcd]\nendpoints = \"https://10.0.1.2:2379\"\n\
             [runtime]\nsocket = \"/mnt/host/cri.sock\"\n";
         fs::write("/etc/hostlet/hostlet.toml", settings).unwrap();
         let (printed, changes) = guard::run(&[HOSTLET, "--output", "json", "preflight"]);

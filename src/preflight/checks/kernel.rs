@@ -100,6 +100,13 @@ fn tunnel(subject: &Subject, unclear: &[&str]) -> Result<Option<Judgement>, Uncl
     }))
 }
 
+/// Whether pods have IPv6: then install sets that family's parameters, too.
+fn has_ipv6(subject: &Subject) -> bool {
+    let settings = &subject.settings;
+    settings.node.addresses.iter().any(|address| address.ip().is_ipv6())
+        || settings.flannel.as_ref().is_some_and(|flannel| flannel.ipv6_network.is_some())
+}
+
 /// The settings that are not as wanted. `None`: the kernel has no such setting.
 fn differing<'a>(wanted: &[(&'a str, &str)]) -> Result<Vec<(&'a str, Option<String>)>, Unclear> {
     let mut differing = Vec::new();
@@ -131,9 +138,8 @@ fn shown(settings: &[(&str, Option<String>)]) -> String {
 }
 
 fn forwarding(subject: &Subject) -> Looked {
-    let ipv6 = subject.settings.flannel.as_ref().is_some_and(|flannel| flannel.ipv6_network.is_some());
     let mut wanted = vec![("net.ipv4.ip_forward", "1")];
-    if ipv6 {
+    if has_ipv6(subject) {
         wanted.push(("net.ipv6.conf.all.forwarding", "1"));
     }
     let found = differing(&wanted)?;
@@ -155,7 +161,11 @@ fn bridge_netfilter(subject: &Subject) -> Looked {
         Some(flannel) if flannel.nftables => return Ok(Judgement::pass("not needed with nftables")),
         Some(_) => {}
     }
-    let found = differing(&[("net.bridge.bridge-nf-call-iptables", "1"), ("net.bridge.bridge-nf-call-ip6tables", "1")])?;
+    let mut wanted = vec![("net.bridge.bridge-nf-call-iptables", "1")];
+    if has_ipv6(subject) {
+        wanted.push(("net.bridge.bridge-nf-call-ip6tables", "1"));
+    }
+    let found = differing(&wanted)?;
     if found.is_empty() {
         return Ok(Judgement::pass("they do"));
     }
