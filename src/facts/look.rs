@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Activity, Credentials, FactsError, Footprint, Foreign, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts,
+    Activity, Credentials, FactsError, Footprint, Foreign, HostFacts, KernelAbilities, NodeFacts, Observed, RootMount,
+    UnitFacts,
 };
 use crate::{
     config::{CertificateAuthority, Settings},
@@ -22,16 +23,24 @@ use crate::{
     model::{Secret, UnitName, layout},
 };
 
+/// Looks at what tells who the node is.
+#[must_use]
+pub fn node() -> NodeFacts {
+    NodeFacts {
+        hostname: sysinfo::System::host_name().unwrap_or_default(),
+        machine: sysinfo::System::cpu_arch(),
+        default_sources: network::default_sources(),
+    }
+}
+
 /// Looks at what the plan depends on.
 pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
     // A link to a file that is gone does not count; without the kubeconfig the kubelet does not use the certificate.
     let certificate = settings.kubelet.root_directory.join("pki/kubelet-client-current.pem");
     let client_certificate = certificate.is_file() && look::exists(Path::new(layout::KUBELET_KUBECONFIG));
     Ok(HostFacts {
-        hostname: sysinfo::System::host_name().unwrap_or_default(),
-        machine: sysinfo::System::cpu_arch(),
+        node: node(),
         program: files::digest(Path::new("/proc/self/exe"))?,
-        default_sources: network::default_sources(),
         resolved_stub: resolver::is_stub()?,
         kernel: KernelAbilities { overlay: parameters::has_overlay()?, bridge_netfilter: parameters::has_bridge_netfilter() },
         root_mount: root_mount(&settings.kubelet.root_directory)?,

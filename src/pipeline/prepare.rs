@@ -7,7 +7,7 @@ use std::{
 
 use super::{Context, Failure, fetching};
 use crate::{
-    facts::{self, HostFacts, Observed},
+    facts::{self, Observed},
     generation,
     host::{look, systemd::Systemd},
     model::NodeIdentity,
@@ -38,7 +38,8 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
         let text = "a run was ended in the middle, or is under way: the next one undoes it first, and finds another host";
         context.events.emit(Event::Warning { text: text.to_owned() });
     }
-    let (facts, identity) = identity(context).await?;
+    let identity = identity(context).await?;
+    let facts = facts::host(settings)?;
     let current = generation::current(&context.opt)?;
     let artifacts = fetching::artifacts(context, &identity, current.as_ref()).await?;
     let facts = facts.with_mount_unit_of(current.as_ref()).with_foreign(facts::foreign(current.as_ref(), context.adopt)?);
@@ -49,14 +50,13 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
     Ok(Prepared { identity, wanted, observed, plan })
 }
 
-/// What the host is, and who the node. Whoever waits for a machine that is booting waits for its address, too.
-async fn identity(context: &Context) -> Result<(HostFacts, NodeIdentity), Failure> {
+/// Who the node is. Whoever waits for a machine that is booting waits for its address, too.
+async fn identity(context: &Context) -> Result<NodeIdentity, Failure> {
     let begun = Instant::now();
     loop {
-        let facts = facts::host(&context.settings)?;
-        match plan::identity(&context.settings, &facts) {
+        match plan::identity(&context.settings, &facts::node()) {
             Err(PlanError::NodeAddress) if begun.elapsed() < context.wait => {}
-            identity => return Ok((facts, identity?)),
+            identity => return Ok(identity?),
         }
         tokio::select! {
             () = context.stop.cancelled() => return Err(Failure::Interrupted),
@@ -67,8 +67,7 @@ async fn identity(context: &Context) -> Result<(HostFacts, NodeIdentity), Failur
 
 /// The local checks alone: what `hostlet preflight` runs.
 pub async fn local_preflight(context: &Context) -> Result<Report, Failure> {
-    let (_, identity) = identity(context).await?;
-    check(context, identity).await
+    check(context, identity(context).await?).await
 }
 
 /// Refuses to go on unless the host is fit.

@@ -75,8 +75,8 @@ async fn finding(check: &'static Check, subject: Arc<Subject>, events: &Events) 
 async fn once(check: &'static Check, subject: Arc<Subject>) -> (Finding, bool) {
     let start = Instant::now();
     let severity = check.severity(&subject);
-    let ended = look(check, subject, start).await;
-    let duration = start.elapsed();
+    let (ended, took) = look(check, subject, start).await;
+    let duration = took.unwrap_or_else(|| start.elapsed());
     let unknown = |observed: String, remedy: &str| (Outcome::Unknown, observed, None, Some(remedy.to_owned()));
     let unsettled = matches!(&ended, Ended::Looked(Ok(judgement)) if judgement.unsettled);
     let (outcome, observed, required, remedy) = match ended {
@@ -105,26 +105,31 @@ fn judged(judgement: Judgement, severity: Severity, remedy: &str) -> (Outcome, S
     (outcome, judgement.observed, judgement.required, remedy)
 }
 
-async fn look(check: &'static Check, subject: Arc<Subject>, start: Instant) -> Ended {
+/// How a look ended, and how long it took where it did: not how long its answer then waited to be taken, which on a busy
+/// host is more.
+async fn look(check: &'static Check, subject: Arc<Subject>, start: Instant) -> (Ended, Option<Duration>) {
     let deadline = check.deadline.min(TOTAL);
     let ended = match check.look {
         Look::Blocking(look) => tokio::time::timeout(deadline, on_a_thread(check.id, look, subject)).await,
         Look::Async(look) => {
-            let task = AbortOnDrop(tokio::spawn(async move { look(subject, start + deadline).await }));
+            let task = AbortOnDrop(tokio::spawn(async move {
+                let began = Instant::now();
+                (look(subject, start + deadline).await, began.elapsed())
+            }));
             tokio::time::timeout(deadline, async move {
                 let mut task = task;
                 match (&mut task.0).await {
-                    Ok(looked) => Ended::Looked(looked),
+                    Ok((looked, took)) => (Ended::Looked(looked), Some(took)),
                     Err(error) => match error.try_into_panic() {
-                        Ok(panic) => Ended::Panicked(message(&*panic)),
-                        Err(error) => Ended::NotStarted(error.to_string()),
+                        Ok(panic) => (Ended::Panicked(message(&*panic)), None),
+                        Err(error) => (Ended::NotStarted(error.to_string()), None),
                     },
                 }
             })
             .await
         }
     };
-    ended.unwrap_or(Ended::OutOfTime(deadline))
+    ended.unwrap_or((Ended::OutOfTime(deadline), None))
 }
 
 /// A look that is no longer waited for is stopped.
@@ -136,11 +141,15 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-async fn on_a_thread(id: &'static str, look: fn(&Subject) -> Looked, subject: Arc<Subject>) -> Ended {
-    match detached::run(id, move || catch_unwind(AssertUnwindSafe(|| look(&subject)))).await {
-        Ok(Ok(looked)) => Ended::Looked(looked),
-        Ok(Err(panic)) => Ended::Panicked(message(&*panic)),
-        Err(error) => Ended::NotStarted(error.to_string()),
+async fn on_a_thread(id: &'static str, look: fn(&Subject) -> Looked, subject: Arc<Subject>) -> (Ended, Option<Duration>) {
+    let work = move || {
+        let began = Instant::now();
+        (catch_unwind(AssertUnwindSafe(|| look(&subject))), began.elapsed())
+    };
+    match detached::run(id, work).await {
+        Ok((Ok(looked), took)) => (Ended::Looked(looked), Some(took)),
+        Ok((Err(panic), took)) => (Ended::Panicked(message(&*panic)), Some(took)),
+        Err(error) => (Ended::NotStarted(error.to_string()), None),
     }
 }
 
