@@ -18,7 +18,7 @@ mod status;
 mod uninstall;
 mod versions;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 pub use activate::{Installed, UnitHealth};
 pub use failure::{Cause, Failure, as_root};
@@ -49,6 +49,8 @@ pub struct Context {
     pub cache: PathBuf,
     /// A kubelet that somebody else installed is taken over.
     pub adopt: bool,
+    /// How long preflight looks again at what may become true by itself.
+    pub wait: Duration,
     /// Cancelled when the user or systemd wants hostlet to stop.
     pub stop: CancellationToken,
 }
@@ -58,7 +60,7 @@ impl Context {
     #[must_use]
     pub fn new(settings: Settings, events: Events, stop: CancellationToken) -> Self {
         let (opt, state, cache) = (layout::OPT.into(), layout::STATE.into(), layout::CACHE.into());
-        Self { settings, events, opt, state, cache, adopt: false, stop }
+        Self { settings, events, opt, state, cache, adopt: false, wait: Duration::ZERO, stop }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use crate::{
     config::Settings,
     host::api_server::{Answers, Unreachable},
-    model::NodeIdentity,
+    model::{NodeIdentity, UnitName},
 };
 
 /// What is looked at: immutable, and shared by all checks.
@@ -45,6 +45,8 @@ pub struct Places {
     pub cni_executables: PathBuf,
     /// Where the runtime looks for CNI configuration.
     pub cni_configuration: PathBuf,
+    /// Where the runtime keeps images and containers.
+    pub images: PathBuf,
 }
 
 impl Default for Places {
@@ -54,6 +56,7 @@ impl Default for Places {
             cache: "/var/cache/hostlet".into(),
             cni_executables: "/opt/cni/bin".into(),
             cni_configuration: "/etc/cni/net.d".into(),
+            images: "/var/lib/containerd".into(),
         }
     }
 }
@@ -62,7 +65,8 @@ impl Subject {
     /// The usual places, no waiting.
     #[must_use]
     pub fn new(settings: Settings, identity: NodeIdentity) -> Self {
-        Self { settings, identity, places: Places::default(), adopt: false, wait: Duration::ZERO, looks: Looks::default() }
+        let places = Places { images: images_of(&settings.runtime.unit), ..Places::default() };
+        Self { settings, identity, places, adopt: false, wait: Duration::ZERO, looks: Looks::default() }
     }
 
     /// A field of KubeletConfiguration that the user set.
@@ -79,4 +83,14 @@ impl Subject {
     pub(super) fn refuses_cgroup_v1(&self) -> bool {
         self.kubelet_flag("failCgroupV1", self.settings.kubelet.version.minor() >= 35)
     }
+}
+
+/// Where a runtime keeps its images unless its own configuration says otherwise, which is not read.
+fn images_of(unit: &UnitName) -> PathBuf {
+    match unit.as_str() {
+        "crio.service" => "/var/lib/containers",
+        "docker.service" | "cri-docker.service" => "/var/lib/docker",
+        _ => "/var/lib/containerd",
+    }
+    .into()
 }

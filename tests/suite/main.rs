@@ -9,6 +9,7 @@
 
 mod api_server;
 mod fetch;
+mod guard;
 mod machine;
 mod namespaces;
 mod ns_mounts;
@@ -16,8 +17,13 @@ mod ns_ports;
 mod ns_preflight;
 mod ns_preflight_apiserver;
 mod ns_preflight_cri;
+mod ns_preflight_labels;
+mod ns_preflight_machine;
+mod ns_preflight_names;
 mod ns_preflight_neighbours;
 mod ns_preflight_others;
+mod ns_preflight_packets;
+mod ns_preflight_read_only;
 mod ns_preflight_sources;
 mod ns_preflight_world;
 mod ns_propagation;

@@ -1,5 +1,6 @@
 //! A host of a test's own: new mount, network and pid namespaces, in which the test is process 1, with its own /etc and
-//! /run, an address, a default route, and hostlet's directories below /mnt/host. Nothing of it outlives the test.
+//! /run, an address, a default route, hostlet's directories below /mnt/host, and something called iptables, since not every
+//! machine that tests run on has one. Nothing of it outlives the test.
 
 use std::{
     any::type_name_of_val,
@@ -36,6 +37,8 @@ pub(crate) fn on_a_fresh_host(body: impl FnOnce()) {
             ip link set lo up && ip link add bridge0 type bridge && ip link set bridge0 up
             ip address add 10.0.1.7/24 dev bridge0 && ip route add default via 10.0.1.1
             echo 1 > /proc/sys/net/ipv4/ip_forward
+            echo 10.0.1.7 node-07 >> /etc/hosts
+            mount -t tmpfs tmpfs /usr/local/sbin && cp /bin/true /usr/local/sbin/iptables
             touch /mnt/host/cri.sock");
         body();
     });
@@ -170,6 +173,7 @@ pub(crate) fn subject() -> Subject {
         cache: host.join("cache"),
         cni_executables: host.join("cni/bin"),
         cni_configuration: host.join("cni/net.d"),
+        images: host.join("images"),
     };
     Subject { settings, identity, places, adopt: false, wait: Duration::ZERO, looks: Looks::default() }
 }

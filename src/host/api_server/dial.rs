@@ -7,22 +7,16 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use hickory_resolver::{
-    TokioResolver,
-    config::LookupIpStrategy,
-    net::{NetError, runtime::TokioRuntimeProvider},
-    system_conf::read_system_conf,
-};
 use tokio::{net::TcpStream, time::sleep};
 use url::{Host, Url};
 
 use super::{Progress, Stage, Unreachable, host};
-use crate::host::detached;
+use crate::host::resolver::{self, Resolved};
 
 /// The next address is tried after this. RFC 8305 says 250 ms, for a user who waits longer than a preflight may.
 const STAGGER: Duration = Duration::from_millis(150);
-/// One question to the name servers: one that was lost is asked again within a preflight's time.
-const QUERY: Duration = Duration::from_millis(500);
+/// Names that take longer have name servers that do not answer.
+const RESOLVE: Duration = Duration::from_secs(1);
 
 /// Connects to the server's host and port.
 pub(super) async fn dial(server: &Url, progress: &Progress) -> Result<(TcpStream, SocketAddr), Unreachable> {
@@ -30,45 +24,20 @@ pub(super) async fn dial(server: &Url, progress: &Progress) -> Result<(TcpStream
     let ips = match host(server) {
         Host::Ipv4(ip) => vec![IpAddr::V4(ip)],
         Host::Ipv6(ip) => vec![IpAddr::V6(ip)],
-        Host::Domain(name) => resolve(name, progress).await?,
+        Host::Domain(name) => resolve(name).await?,
     };
     let addresses: Vec<_> = ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
     progress.is(Stage::Connecting(addresses.clone()));
     connect(&addresses).await.map_err(Unreachable::NoConnection)
 }
 
-async fn resolve(name: &str, progress: &Progress) -> Result<Vec<IpAddr>, Unreachable> {
-    let unusable = |why: String| Unreachable::NoResolver { name: name.to_owned(), why };
-    let handle = tokio::runtime::Handle::current();
-    // Reading the files blocks.
-    let built = detached::run("resolver", move || {
-        let _runtime = handle.enter();
-        resolver()
-    });
-    let built = built.await.map_err(|error| unusable(error.to_string()))?;
-    let (resolver, servers) = built.map_err(|error| unusable(format!("/etc/resolv.conf: {error}")))?;
-    progress.is(Stage::Resolving { name: name.to_owned(), servers: servers.clone() });
-    match resolver.lookup_ip(name).await {
-        Ok(found) => Ok(found.iter().collect()),
-        // Their silence has a time of its own here, which is told as what it is.
-        Err(NetError::Timeout) => Err(Unreachable::ResolversSilent { name: name.to_owned(), servers, limit: QUERY * 2 }),
-        Err(error) => {
-            let why = if error.is_no_records_found() { "there is no such name".to_owned() } else { error.to_string() };
-            Err(Unreachable::NoAddress { name: name.to_owned(), why, servers })
-        }
+async fn resolve(name: &str) -> Result<Vec<IpAddr>, Unreachable> {
+    // The host's own name is none that nss-myhostname should answer for here: other hosts have to find it, too.
+    match resolver::resolve(name, "", RESOLVE).await {
+        Ok(Resolved::Hosts(addresses) | Resolved::Dns(addresses)) => Ok(addresses),
+        Ok(Resolved::MyHostName) => Ok(Vec::new()),
+        Err(why) => Err(Unreachable::NoAddress { name: name.to_owned(), why }),
     }
-}
-
-/// By the host's configuration alone: without one there is no public resolver to fall back to.
-fn resolver() -> Result<(TokioResolver, Vec<IpAddr>), NetError> {
-    let (configuration, mut options) = read_system_conf()?;
-    let servers = configuration.name_servers().iter().map(|server| server.ip).collect();
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    options.timeout = QUERY;
-    options.attempts = 1;
-    let mut builder = TokioResolver::builder_with_config(configuration, TokioRuntimeProvider::default());
-    *builder.options_mut() = options;
-    Ok((builder.build()?, servers))
 }
 
 /// The first connection that comes about, or why none did.

@@ -12,12 +12,7 @@ mod dial;
 mod exchange;
 mod trust;
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Mutex,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Mutex, time::Duration};
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -27,6 +22,7 @@ use url::{Host, Url};
 pub use answer::{Node, SystemInfo};
 pub use trust::{ClientCertificate, UnusableCertificate};
 
+use super::resolver::Unresolved;
 use crate::model::{Secret, Version};
 
 /// Whom to ask, and as whom.
@@ -94,33 +90,21 @@ pub enum Unreachable {
     /// The pinned authority cannot be used.
     #[error("the cluster's authority cannot be used: {0}")]
     Authority(String),
-    /// No resolver is configured, or its configuration cannot be read.
-    #[error("{name} cannot be resolved: {why}")]
-    NoResolver {
-        /// The name.
-        name: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// The name servers say that there is no such name, or that they cannot tell.
-    #[error("{name} does not resolve to an address: {why}; asked: {}", list(servers))]
+    /// It has no address.
+    #[error("{name} does not resolve: {why}")]
     NoAddress {
         /// The name.
         name: String,
-        /// What they answered.
-        why: String,
-        /// Who was asked.
-        servers: Vec<IpAddr>,
+        /// Why not.
+        why: Unresolved,
     },
-    /// The name servers answer nothing.
-    #[error("{name} does not resolve: no answer from {} within {} ms", list(servers), limit.as_millis())]
-    ResolversSilent {
+    /// No certificate can be for this name.
+    #[error("{name}: {why}")]
+    NotAName {
         /// The name.
         name: String,
-        /// Who was asked.
-        servers: Vec<IpAddr>,
-        /// How long.
-        limit: Duration,
+        /// What is wrong with it.
+        why: String,
     },
     /// The kernel, or a host on the way, refused each connection.
     #[error("{}", .0.iter().map(refusal).collect::<Vec<_>>().join("; "))]
@@ -228,9 +212,7 @@ impl Unreachable {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::NoResolver { .. }
-            | Self::NoAddress { .. }
-            | Self::ResolversSilent { .. }
+            Self::NoAddress { .. }
             | Self::NoConnection(_)
             | Self::ConnectionSilent { .. }
             | Self::HandshakeSilent { .. }
@@ -239,6 +221,7 @@ impl Unreachable {
             | Self::Broken { .. }
             | Self::NotApiServer { .. } => true,
             Self::Authority(_)
+            | Self::NotAName { .. }
             | Self::NotTls(_)
             | Self::ForeignAuthority { .. }
             | Self::WrongName { .. }
@@ -264,8 +247,7 @@ fn refusal((address, error): &(SocketAddr, io::Error)) -> String {
 /// How far a look has come: what is told when its time is up.
 #[derive(Debug, Clone)]
 enum Stage {
-    Starting,
-    Resolving { name: String, servers: Vec<IpAddr> },
+    Resolving,
     Connecting(Vec<SocketAddr>),
     Handshaking(SocketAddr),
     Asking(SocketAddr),
@@ -282,13 +264,12 @@ impl Progress {
     }
 
     fn out_of_time(&self, server: &Url, limit: Duration) -> Unreachable {
-        let stage = self.0.lock().map_or(Stage::Starting, |stage| stage.clone());
+        let stage = self.0.lock().map_or(Stage::Resolving, |stage| stage.clone());
         match stage {
-            Stage::Starting => Unreachable::NoResolver {
+            Stage::Resolving => Unreachable::NoAddress {
                 name: server.host_str().unwrap_or_default().to_owned(),
-                why: format!("reading /etc/resolv.conf and /etc/hosts takes more than {} ms", limit.as_millis()),
+                why: Unresolved::Failed(format!("no answer within {} ms", limit.as_millis())),
             },
-            Stage::Resolving { name, servers } => Unreachable::ResolversSilent { name, servers, limit },
             Stage::Connecting(addresses) => Unreachable::ConnectionSilent { addresses, limit },
             Stage::Handshaking(address) => Unreachable::HandshakeSilent { address, limit },
             Stage::Asking(address) => Unreachable::AnswerSilent { address, limit },
@@ -299,7 +280,7 @@ impl Progress {
 /// Asks for the version, as anybody may by default (RBAC's system:public-info-viewer), and with the credential for the
 /// Node.
 pub async fn ask(question: &Question<'_>, limit: Duration) -> Result<Answers, Unreachable> {
-    let progress = Progress(Mutex::new(Stage::Starting));
+    let progress = Progress(Mutex::new(Stage::Resolving));
     match timeout(limit, exchange::run(question, &progress)).await {
         Ok(answers) => answers,
         Err(_) => Err(progress.out_of_time(question.server, limit)),

@@ -161,7 +161,7 @@ pub(super) fn name(server: &Url) -> Result<ServerName<'static>, Unreachable> {
         Host::Ipv4(ip) => Ok(ServerName::from(std::net::IpAddr::V4(ip))),
         Host::Ipv6(ip) => Ok(ServerName::from(std::net::IpAddr::V6(ip))),
         Host::Domain(name) => ServerName::try_from(name.to_owned())
-            .map_err(|error| Unreachable::NoResolver { name: name.to_owned(), why: error.to_string() }),
+            .map_err(|error| Unreachable::NotAName { name: name.to_owned(), why: error.to_string() }),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
             self, Answers, ClientCertificate, Credential, Node, NodeAnswer, Question, SystemInfo, Unreachable, VersionAnswer,
         },
         detached, files, look,
+        resolver::Unresolved,
     },
     model::{Secret, layout},
     plan::{self, Skew},
@@ -274,12 +275,13 @@ fn remedy(why: &Unreachable, cluster: &Cluster) -> Option<String> {
     let host = cluster.server.host_str().unwrap_or_default();
     match why {
         Unreachable::Authority(_) => Some(format!("write /etc/kubernetes/pki/ca.crt of a control-plane node into {authority}")),
-        Unreachable::NoResolver { .. } | Unreachable::NoAddress { .. } => Some(format!(
+        Unreachable::NoAddress { why: Unresolved::Silent { .. }, .. } => {
+            Some("name name servers that answer in /etc/resolv.conf, or open UDP port 53 to them".to_owned())
+        }
+        Unreachable::NoAddress { .. } => Some(format!(
             "add {host} to DNS or to /etc/hosts, or name other servers in /etc/resolv.conf; or set cluster.server to an address"
         )),
-        Unreachable::ResolversSilent { .. } => {
-            Some("name servers that answer in /etc/resolv.conf, or open UDP port 53 to them".to_owned())
-        }
+        Unreachable::NotAName { .. } => Some("set cluster.server to the API server's name or address".to_owned()),
         Unreachable::NoConnection(failed)
             if failed.iter().all(|(_, error)| error.kind() == std::io::ErrorKind::ConnectionRefused) =>
         {

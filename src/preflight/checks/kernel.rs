@@ -62,13 +62,18 @@ fn modules(subject: &Subject) -> Looked {
     for (name, option) in needed {
         match kernel::module(name, option)? {
             Module::Present => present.push(name.to_owned()),
-            Module::Loadable => present.push(format!("{name} (will be loaded by install)")),
+            // overlay is what install loads; the others the kernel loads itself when it is asked for what they bring.
+            Module::Loadable if name == "overlay" => present.push(format!("{name} ({BY_INSTALL})")),
+            Module::Loadable => present.push(format!("{name} (loaded when it is needed)")),
             Module::Absent => absent.push(name),
             Module::Unknown => unclear.push(name),
         }
     }
     if !absent.is_empty() {
         return Ok(Judgement::failure(format!("the kernel has no {}", absent.join(", "))));
+    }
+    if let Some(trouble) = tunnel(subject, &unclear)? {
+        return Ok(trouble);
     }
     Ok(if unclear.is_empty() {
         Judgement::pass(present.join(", "))
@@ -78,6 +83,28 @@ fn modules(subject: &Subject) -> Looked {
         Judgement::warning(format!("{names}: neither /lib/modules nor the kernel's configuration tells"))
             .remedy(format!("modprobe --all {names}"))
     })
+}
+
+/// The udp backend opens /dev/net/tun: a kernel that can is not enough where the device is missing or forbidden, as in
+/// containers.
+fn tunnel(subject: &Subject, unclear: &[&str]) -> Result<Option<Judgement>, Unclear> {
+    let udp = matches!(subject.settings.flannel.as_ref().map(|flannel| flannel.backend), Some(Backend::Udp { .. }));
+    // Where it is yet to be loaded, opening it would do so.
+    if !udp || unclear.contains(&"tun") || kernel::module("tun", "TUN")? != Module::Present {
+        return Ok(None);
+    }
+    Ok(kernel::open_tun().err().map(|error| {
+        Judgement::failure(error.to_string())
+            .required("/dev/net/tun, for flannel's udp backend")
+            .remedy("mkdir -p /dev/net && mknod /dev/net/tun c 10 200; or set flannel.backend to vxlan, host-gw or wireguard")
+    }))
+}
+
+/// Whether pods have IPv6: then install sets that family's parameters, too.
+fn has_ipv6(subject: &Subject) -> bool {
+    let settings = &subject.settings;
+    settings.node.addresses.iter().any(|address| address.ip().is_ipv6())
+        || settings.flannel.as_ref().is_some_and(|flannel| flannel.ipv6_network.is_some())
 }
 
 /// The settings that are not as wanted. `None`: the kernel has no such setting.
@@ -111,9 +138,8 @@ fn shown(settings: &[(&str, Option<String>)]) -> String {
 }
 
 fn forwarding(subject: &Subject) -> Looked {
-    let ipv6 = subject.settings.flannel.as_ref().is_some_and(|flannel| flannel.ipv6_network.is_some());
     let mut wanted = vec![("net.ipv4.ip_forward", "1")];
-    if ipv6 {
+    if has_ipv6(subject) {
         wanted.push(("net.ipv6.conf.all.forwarding", "1"));
     }
     let found = differing(&wanted)?;
@@ -135,7 +161,11 @@ fn bridge_netfilter(subject: &Subject) -> Looked {
         Some(flannel) if flannel.nftables => return Ok(Judgement::pass("not needed with nftables")),
         Some(_) => {}
     }
-    let found = differing(&[("net.bridge.bridge-nf-call-iptables", "1"), ("net.bridge.bridge-nf-call-ip6tables", "1")])?;
+    let mut wanted = vec![("net.bridge.bridge-nf-call-iptables", "1")];
+    if has_ipv6(subject) {
+        wanted.push(("net.bridge.bridge-nf-call-ip6tables", "1"));
+    }
+    let found = differing(&wanted)?;
     if found.is_empty() {
         return Ok(Judgement::pass("they do"));
     }

@@ -31,7 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
         weight: ERROR,
         remedy: "hostlet needs a host booted with systemd",
         deadline: USUAL,
-        may_become_true: false,
+        may_become_true: true,
         look: Look::Async(manager),
     },
 ];

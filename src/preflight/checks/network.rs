@@ -19,7 +19,7 @@ pub(super) const CHECKS: &[Check] = &[
         weight: ERROR,
         remedy: "set node.addresses to an address that `ip address` shows",
         deadline: USUAL,
-        may_become_true: false,
+        may_become_true: true,
         look: Look::Blocking(node_addresses),
     },
     Check {
@@ -28,7 +28,7 @@ pub(super) const CHECKS: &[Check] = &[
         weight: ERROR,
         remedy: "configure a gateway; on a network without one: ip route add default dev INTERFACE",
         deadline: USUAL,
-        may_become_true: false,
+        may_become_true: true,
         look: Look::Blocking(default_route),
     },
     Check {

@@ -106,6 +106,18 @@ fn needs(subject: &Subject) -> Vec<Need> {
     needs
 }
 
+/// The ports that other nodes must reach: all but those that only this host's own programs speak to.
+pub(super) fn reachable(subject: &Subject) -> Vec<(Protocol, Port)> {
+    let outside = |need: &Need| !matches!(need.scope, Scope::At(ip) if ip.is_loopback());
+    let mut ports = Vec::new();
+    for need in needs(subject).iter().filter(|need| outside(need)) {
+        if !ports.contains(&(need.protocol, need.port)) {
+            ports.push((need.protocol, need.port));
+        }
+    }
+    ports
+}
+
 /// flannel's backend: the kernel listens on every address, the udp backend on the node's own.
 fn overlay(subject: &Subject) -> Vec<Need> {
     let Some(flannel) = &subject.settings.flannel else { return Vec::new() };

@@ -34,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
         weight: ERROR,
         remedy: "set SystemdCgroup = true in containerd's configuration (runc.options), and restart it",
         deadline: Duration::from_secs(1),
-        may_become_true: false,
+        may_become_true: true,
         look: Look::Async(driver),
     },
 ];
@@ -203,7 +203,7 @@ async fn compare(subject: &Subject, configured: &str) -> Judgement {
     let asked = async { RuntimeService::dial(&subject.settings.runtime.socket).await?.cgroup_driver().await };
     match asked.await {
         // Whether a runtime answers at all is cri's finding: said once is enough.
-        Err(error) => Judgement::warning(format!("the runtime does not tell: {error}")).remedy("see cri"),
+        Err(error) => Judgement::warning(format!("the runtime does not tell: {error}")).remedy("see cri").unsettled(),
         Ok(None) => {
             Judgement::warning(format!("the kubelet: {configured}; the runtime cannot tell (containerd can since 2.0)"))
         }
