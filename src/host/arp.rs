@@ -21,10 +21,10 @@ use nix::{
 use super::links::HardwareAddress;
 
 /// Two probes, in case one is lost.
-const PROBES: [Duration; 2] = [Duration::ZERO, Duration::from_millis(25)];
+const PROBES: [Duration; 2] = [Duration::ZERO, Duration::from_millis(20)];
 /// On a local network a machine that is awake answers within a few milliseconds; the whole preflight on a healthy host
 /// should take no more than 100.
-pub const LISTEN: Duration = Duration::from_millis(75);
+pub const LISTEN: Duration = Duration::from_millis(60);
 
 const BROADCAST: HardwareAddress = HardwareAddress([0xff; 6]);
 const REQUEST: u16 = 1;
