@@ -30,7 +30,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "ephemeral-range",
-        tests: "outgoing connections do not take the node's ports (net.ipv4.ip_local_port_range, ip_local_reserved_ports)",
+        tests: "outgoing connections take neither the node's ports nor those of NodePort services (net.ipv4.ip_local_port_range, \
+            ip_local_reserved_ports)",
         weight: WARNING,
         remedy: "sysctl -w net.ipv4.ip_local_reserved_ports=PORTS, and the same in /etc/sysctl.d",
         deadline: USUAL,
@@ -235,6 +236,9 @@ fn remedy(holder: &Holder) -> Option<String> {
     }
 }
 
+/// What services of type NodePort get, unless the API server is told otherwise (--service-node-port-range).
+const NODE_PORTS: (u16, u16) = (30_000, 32_767);
+
 fn ephemeral(subject: &Subject) -> Looked {
     let Some(range) = kernel::setting("net.ipv4.ip_local_port_range")? else {
         return Ok(Judgement::pass("the kernel has no such range"));
@@ -252,6 +256,10 @@ fn ephemeral(subject: &Subject) -> Looked {
         .collect();
     exposed.sort();
     exposed.dedup();
+    let (first, last) = NODE_PORTS;
+    if (first.max(low)..=last.min(high)).any(|port| !is_reserved(&reserved, port)) {
+        exposed.push(format!("{first}-{last}"));
+    }
     if exposed.is_empty() {
         return Ok(Judgement::pass(format!("{low}-{high}, none of them the node's")));
     }
