@@ -13,15 +13,15 @@ const PRODUCT_UUID: &str = "/sys/class/dmi/id/product_uuid";
 ///
 /// Not what this process may use: a cgroup's quota for hostlet says nothing of the kubelet.
 pub fn processors() -> Result<Option<u32>, FileError> {
-    Ok(count(files::read_text(Path::new(ONLINE))?.trim()))
+    Ok(length(files::read_text(Path::new(ONLINE))?.trim()))
 }
 
 /// A list such as `0-3,6`.
-fn count(list: &str) -> Option<u32> {
+fn length(list: &str) -> Option<u32> {
     list.split(',').try_fold(0, |sum, part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        Some(sum + last.checked_sub(first)? + 1)
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let (from, to): (u32, u32) = (from.parse().ok()?, to.parse().ok()?);
+        Some(sum + to.checked_sub(from)? + 1)
     })
 }
 
@@ -41,8 +41,8 @@ mod tests {
 
     #[test]
     fn processors_are_counted_from_the_kernels_list() {
-        assert_eq!((count("0"), count("0-3"), count("0-3,6,8-9")), (Some(1), Some(4), Some(7)));
-        assert_eq!((count(""), count("3-1"), count("x")), (None, None, None));
+        assert_eq!((length("0"), length("0-3"), length("0-3,6,8-9")), (Some(1), Some(4), Some(7)));
+        assert_eq!((length(""), length("3-1"), length("x")), (None, None, None));
     }
 
     #[test]

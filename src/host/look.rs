@@ -49,10 +49,14 @@ pub fn exists(path: &Path) -> bool {
 const SEARCHED: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// The program that a service would execute under this name.
-#[must_use]
-pub fn program(name: &str) -> Option<PathBuf> {
-    let executable = |path: &PathBuf| fs::metadata(path).is_ok_and(|found| found.is_file() && found.mode() & 0o111 != 0);
-    SEARCHED.iter().map(|directory| Path::new(directory).join(name)).find(executable)
+pub fn program(name: &str) -> Result<Option<PathBuf>> {
+    for path in SEARCHED.iter().map(|directory| Path::new(directory).join(name)) {
+        let found = files::if_present(fs::metadata(&path).map_err(FileError::doing("looking at", &path)))?;
+        if found.is_some_and(|found| found.is_file() && found.mode() & 0o111 != 0) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -61,7 +65,7 @@ mod tests {
 
     #[test]
     fn programs_are_found_where_services_find_them() {
-        assert!(program("sh").is_some_and(|path| path.ends_with("bin/sh")));
-        assert_eq!(program("no-such-program"), None);
+        assert!(program("sh").unwrap().is_some_and(|path| path.ends_with("bin/sh")));
+        assert_eq!(program("no-such-program").unwrap(), None);
     }
 }

@@ -103,8 +103,18 @@ pub(super) struct Judgement {
     pub(super) observed: String,
     pub(super) required: Option<String>,
     pub(super) remedy: Option<String>,
-    /// It is no last word: what was looked at is not there yet, and where there is time it is looked at again.
-    pub(super) unsettled: bool,
+    pub(super) again: Again,
+}
+
+/// Whether a check that may become true by itself is looked at again, where there is time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Where it blocks.
+    IfItBlocks,
+    /// In any case: this is no last word, since what was looked at is not there yet.
+    Yes,
+    /// Waiting does not help with this one.
+    No,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +128,7 @@ pub(super) enum Kind {
 
 impl Judgement {
     pub(super) fn pass(observed: impl Into<String>) -> Self {
-        Self { kind: Kind::Pass, observed: observed.into(), required: None, remedy: None, unsettled: false }
+        Self { kind: Kind::Pass, observed: observed.into(), required: None, remedy: None, again: Again::IfItBlocks }
     }
 
     pub(super) fn warning(observed: impl Into<String>) -> Self {
@@ -137,8 +147,8 @@ impl Judgement {
         Self { remedy: Some(remedy.into()), ..self }
     }
 
-    pub(super) fn unsettled(self) -> Self {
-        Self { unsettled: true, ..self }
+    pub(super) fn again(self, again: Again) -> Self {
+        Self { again, ..self }
     }
 }
 

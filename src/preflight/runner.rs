@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 
 use super::{
     Subject,
-    check::{Check, Judgement, Kind, Look, Looked, Severity},
+    check::{Again, Check, Judgement, Kind, Look, Looked, Severity},
     report::{Finding, Outcome, Report},
     waivers,
 };
@@ -56,11 +56,17 @@ async fn finding(check: &'static Check, subject: Arc<Subject>, events: &Events) 
     let patience = if check.may_become_true { subject.wait } else { Duration::ZERO };
     let mut told = false;
     loop {
-        let (found, unsettled) = once(check, Arc::clone(&subject)).await;
+        let (found, again) = once(check, Arc::clone(&subject)).await;
         let is_waived = subject.settings.preflight.waive.iter().any(|waiver| waiver.check == check.id);
-        let settled = is_waived || !(found.blocks() || unsettled);
+        let settled = match again {
+            Again::IfItBlocks => is_waived || !found.blocks(),
+            Again::Yes => is_waived,
+            Again::No => true,
+        };
         if settled || start.elapsed() + PAUSE >= patience {
-            return Finding { duration: start.elapsed(), ..found };
+            // What was waited for took that long, too.
+            let duration = if told { start.elapsed() } else { found.duration };
+            return Finding { duration, ..found };
         }
         if !told {
             let text = format!("waiting up to {} s for {}: {}", patience.as_secs(), check.id, found.observed);
@@ -71,14 +77,18 @@ async fn finding(check: &'static Check, subject: Arc<Subject>, events: &Events) 
     }
 }
 
-/// What a check finds now, and whether that is no last word.
-async fn once(check: &'static Check, subject: Arc<Subject>) -> (Finding, bool) {
+/// What a check finds now, and whether it is worth another look.
+async fn once(check: &'static Check, subject: Arc<Subject>) -> (Finding, Again) {
     let start = Instant::now();
     let severity = check.severity(&subject);
     let (ended, took) = look(check, subject, start).await;
     let duration = took.unwrap_or_else(|| start.elapsed());
     let unknown = |observed: String, remedy: &str| (Outcome::Unknown, observed, None, Some(remedy.to_owned()));
-    let unsettled = matches!(&ended, Ended::Looked(Ok(judgement)) if judgement.unsettled);
+    let again = match &ended {
+        Ended::Looked(Ok(judgement)) => judgement.again,
+        Ended::Panicked(_) => Again::No,
+        Ended::Looked(Err(_)) | Ended::OutOfTime(_) | Ended::NotStarted(_) => Again::IfItBlocks,
+    };
     let (outcome, observed, required, remedy) = match ended {
         Ended::Looked(Ok(judgement)) => judged(judgement, severity, check.remedy),
         Ended::Looked(Err(unclear)) => unknown(format!("could not find out: {}", unclear.0), check.remedy),
@@ -92,7 +102,7 @@ async fn once(check: &'static Check, subject: Arc<Subject>) -> (Finding, bool) {
         Ended::NotStarted(message) => unknown(format!("could not start to look: {message}"), check.remedy),
     };
     let required = required.unwrap_or_else(|| check.tests.to_owned());
-    (Finding { id: check.id, severity, outcome, observed, required, remedy, duration }, unsettled)
+    (Finding { id: check.id, severity, outcome, observed, required, remedy, duration }, again)
 }
 
 fn judged(judgement: Judgement, severity: Severity, remedy: &str) -> (Outcome, String, Option<String>, Option<String>) {

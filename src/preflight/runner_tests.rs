@@ -212,6 +212,24 @@ static SETTLES: Check = Check { may_become_true: true, ..check("settles", ERROR,
 static HANGS_AT_BOOT: Check = Check { may_become_true: true, ..check("hangs-at-boot", ERROR, Look::Blocking(hangs)) };
 static WARNS_AT_BOOT: Check = Check { may_become_true: true, ..check("warns-at-boot", WARNING, Look::Blocking(fails)) };
 
+fn fails_for_good(_: &Subject) -> Looked {
+    Ok(Judgement::failure("never").again(Again::No))
+}
+fn begins(_: &Subject) -> Looked {
+    let before = BEGINNINGS.fetch_add(1, Ordering::SeqCst);
+    Ok(if before < 1 { Judgement::pass("a beginning").again(Again::Yes) } else { Judgement::pass("the end") })
+}
+static BEGINNINGS: AtomicUsize = AtomicUsize::new(0);
+static FOR_GOOD: Check = Check { may_become_true: true, ..check("for-good", ERROR, Look::Blocking(fails_for_good)) };
+static BEGINS: Check = Check { may_become_true: true, ..check("begins", ERROR, Look::Blocking(begins)) };
+
+#[tokio::test]
+async fn a_check_may_say_that_waiting_is_in_vain_or_that_it_saw_only_a_beginning() {
+    let report = run([&FOR_GOOD, &BEGINS].into_iter(), Arc::new(patient(Duration::from_secs(30))), &silent()).await;
+    assert!(report.duration < Duration::from_secs(5), "{:?}", report.duration);
+    assert_eq!(report.findings.iter().map(|f| f.observed.as_str()).collect::<Vec<_>>(), ["never", "the end"]);
+}
+
 fn patient(wait: Duration) -> Subject {
     Subject { wait, ..subject() }
 }

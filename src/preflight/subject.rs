@@ -1,9 +1,13 @@
 //! What the checks look at.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use crate::{
     config::Settings,
@@ -31,7 +35,14 @@ pub struct Subject {
 /// Looks that checks share: the first that needs one makes it, and the others wait for it.
 #[derive(Debug, Clone, Default)]
 pub struct Looks {
-    pub(super) api_server: Arc<OnceCell<Result<Answers, Unreachable>>>,
+    pub(super) api_server: Arc<Mutex<Option<Seen>>>,
+}
+
+/// The last look at the API server.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) ended: Instant,
+    pub(super) answers: Arc<Result<Answers, Unreachable>>,
 }
 
 /// Directories and files of the host that checks look at.

@@ -101,15 +101,28 @@ pub(crate) fn start_with(
     answers: Answers,
 ) -> Running {
     let config = Arc::new(authority.server(names, change));
-    serve(move |stream| {
+    serve(conversation(config, answers))
+}
+
+/// At this address, on the loopback.
+pub(crate) fn start_at(address: SocketAddr, authority: &Authority, answers: Answers) -> Running {
+    let config = Arc::new(authority.server(&["127.0.0.1"], |_| ()));
+    serve_on(TcpListener::bind(address).unwrap(), conversation(config, answers))
+}
+
+fn conversation(config: Arc<ServerConfig>, answers: Answers) -> impl Fn(TcpStream) + Send + Sync + 'static {
+    move |stream| {
         // A client that does not trust us ends the handshake.
         let _ = converse(stream, &config, &answers);
-    })
+    }
 }
 
 /// A listener on a port of its own, each connection of which is handed over.
 pub(crate) fn serve(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_on(TcpListener::bind("127.0.0.1:0").unwrap(), handle)
+}
+
+fn serve_on(listener: TcpListener, handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Running {
     let running = Running { address: listener.local_addr().unwrap(), connections: Arc::default() };
     let (connections, handle) = (Arc::clone(&running.connections), Arc::new(handle));
     std::thread::spawn(move || {

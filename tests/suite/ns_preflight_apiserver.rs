@@ -1,12 +1,23 @@
 //! The API server, in every state it can be found in: each cause told apart, and the whole preflight over in two seconds.
 
-use std::{fs, io::Write, net::UdpSocket, path::Path, sync::atomic::Ordering, time::Instant};
+use std::{
+    fs,
+    io::Write,
+    net::{TcpListener, UdpSocket},
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
-use hostlet::{model::Version, preflight::Outcome};
+use hostlet::{
+    model::Version,
+    output::{Events, Silent},
+    preflight::{Outcome, Subject, run},
+};
 use rcgen::date_time_ymd;
 
 use crate::{
-    api_server::{Answers, Authority, serve, start, start_mute, start_with, subject_of, subject_with_token, version},
+    api_server::{Answers, Authority, serve, start, start_at, start_mute, start_with, subject_of, subject_with_token, version},
     ns_preflight_world::{ends, fails, on_a_fresh_host, passes, preflight, printed, sh},
 };
 
@@ -32,6 +43,30 @@ fn ns_an_api_server_is_asked_everything_over_one_connection() {
             assert!(finding.outcome == Outcome::Pass && finding.observed.contains(said), "{finding:#?}");
         }
         assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn ns_an_api_server_that_comes_up_is_waited_for_by_all_that_ask_it() {
+    on_a_fresh_host(|| {
+        let authority = Authority::new();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let patient =
+            || Subject { wait: Duration::from_secs(8), ..subject_with_token(&format!("https://{address}"), &authority) };
+        let report = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(900));
+                start_at(address, &authority, Answers::from([("/version", version(35))]));
+            });
+            let events: Events = Arc::new(Silent);
+            tokio::runtime::Runtime::new().unwrap().block_on(run(Arc::new(patient()), &events))
+        });
+        let ended = |id: &str| report.findings.iter().find(|finding| finding.id == id).unwrap().outcome.clone();
+        // What blocks is found out about, and not left at "see apiserver".
+        assert_eq!(
+            [ended("apiserver"), ended("version-skew"), ended("node-name-free")],
+            [Outcome::Pass, Outcome::Failure, Outcome::Pass]
+        );
     });
 }
 

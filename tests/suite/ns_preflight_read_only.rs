@@ -52,8 +52,8 @@ fn ns_no_system_call_of_the_whole_preflight_changes_the_host() {
         sh("mkdir -p /run/systemd/system && mount -t tmpfs -o size=2g tmpfs /mnt/host");
         configure();
         let (printed, changes) = guard::run(&[HOSTLET, "--output", "json", "preflight"]);
-        let values = printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let report = values.filter(|value| value.get("findings").is_some()).last().unwrap_or_else(|| panic!("{printed}"));
+        let mut values = printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let report = values.rfind(|value| value.get("findings").is_some()).unwrap_or_else(|| panic!("{printed}"));
         let findings = report["findings"].as_array().unwrap();
         assert_eq!(findings.len(), hostlet::preflight::list().len(), "{printed}");
         let slow: Vec<_> =
@@ -76,7 +76,7 @@ fn ns_the_program_ends_within_two_seconds_whatever_its_checks_hang_on() {
         let took = start.elapsed();
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(3), "{printed}");
-        let report: Value = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).last().unwrap();
+        let report: Value = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).next_back().unwrap();
         let hung = |id: &str| report["findings"].as_array().unwrap().iter().any(|f| f["id"] == id && f["outcome"] == "unknown");
         for id in ["hostname", "resolv-conf", "machine-id", "os", "swap", "memory"] {
             assert!(hung(id), "{id}: {report:#}");

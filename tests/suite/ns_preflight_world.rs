@@ -98,7 +98,12 @@ impl Drop for Running {
 
 /// Starts a program and leaves it running.
 pub(crate) fn start(program: &str, arguments: &[&str]) -> Running {
-    Running(Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap())
+    let running = Running(Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap());
+    // The kernel lets the parent go on before it has given the child its new name.
+    let name: String = Path::new(program).file_name().unwrap().to_string_lossy().chars().take(15).collect();
+    let comm = format!("/proc/{}/comm", running.0.id());
+    until("its name", || std::fs::read_to_string(&comm).is_ok_and(|found| found.trim_end() == name));
+    running
 }
 
 /// Waits until it is so, for at most five seconds.

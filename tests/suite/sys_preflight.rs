@@ -23,8 +23,7 @@ pub(crate) fn ended(report: &Value, id: &str, outcome: &str, said: &str) {
 pub(crate) async fn booted() -> Machine {
     let machine = boot_with_hostlet().await;
     set_up_stand_ins(&machine, HOSTLET, "/etc/hostlet/hostlet.toml", "{}").await.unwrap();
-    let settings = "[flannel]\nenabled = false\n";
-    machine.write("/etc/hostlet/hostlet.d/50-test.toml", settings, 0o644).await.unwrap();
+    machine.script("sed -i 's/^.flannel.$/&\\nenabled = false/' /etc/hostlet/hostlet.toml").await.unwrap();
     machine
 }
 

@@ -92,3 +92,24 @@ async fn sys_what_install_sets_by_itself_is_planned_passes_and_persists() {
     let modules = machine.read("/etc/modules-load.d/hostlet.conf").await.unwrap();
     assert!(modules.contains("overlay\n") && modules.contains("br_netfilter\n"), "{modules}");
 }
+
+/// As at provisioning: neither the network nor the runtime is there yet when hostlet is started.
+#[tokio::test]
+async fn sys_waiting_lasts_until_network_and_runtime_are_there_and_no_longer() {
+    let machine = booted().await;
+    let gone = "systemctl stop containerd; ip route show default > /dev/shm/route; ip route delete default";
+    machine.script(gone).await.unwrap();
+    let output = machine.run(&[HOSTLET, "preflight"]).await.unwrap();
+    assert_eq!(output.status.code(), Some(2), "without an address there is no node to look at: {output}");
+    let later = "(sleep 2; ip route add $(cat /dev/shm/route); sleep 2; systemctl start containerd) >/dev/null 2>&1 &";
+    machine.script(later).await.unwrap();
+    let begun = std::time::Instant::now();
+    let output = machine.run(&[HOSTLET, "--output", "json", "preflight", "--wait", "100s"]).await.unwrap();
+    let took = begun.elapsed();
+    assert!(output.status.success(), "{output}");
+    assert!(output.stdout.contains("waiting up to 100 s for cri: "), "{output}");
+    assert!(took.as_secs() >= 4 && took.as_secs() < 60, "{took:?}");
+    let report = serde_json::from_str(output.stdout.lines().last().unwrap()).unwrap();
+    ended(&report, "cri", "pass", "is ready");
+    ended(&report, "mount-propagation", "pass", "shares the host's mounts");
+}

@@ -30,7 +30,7 @@ async fn sys_a_kubelet_in_a_container_is_named_with_what_stops_the_container() {
 async fn sys_a_proxy_in_the_runtimes_unit_is_named_with_the_unit() {
     let machine = booted().await;
     // The loopback is never reached through a proxy, and this cluster's API server is there: it is the services' network.
-    let settings = "[cluster]\nservice-cidr = \"10.96.0.0/12\"\n[flannel]\nenabled = false\n";
+    let settings = "[cluster]\nservice-cidr = \"10.96.0.0/12\"\n";
     machine.write("/etc/hostlet/hostlet.d/50-test.toml", settings, 0o644).await.unwrap();
     ended(&preflight(&machine).await, "proxy", "pass", "none is set");
     let drop_in = "/etc/systemd/system/containerd.service.d/proxy.conf";

@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep;
-
 use crate::{
     config::{CertificateAuthority, Cluster},
     host::{
@@ -22,7 +20,8 @@ use crate::{
     plan::{self, Skew},
     preflight::{
         Subject,
-        check::{Check, ERROR, Judgement, Look, Looked, Looking, Unclear},
+        check::{Again, Check, ERROR, Judgement, Look, Looked, Looking, Unclear},
+        subject::Seen,
     },
 };
 
@@ -59,16 +58,14 @@ pub(super) const CHECKS: &[Check] = &[
 const DEADLINE: Duration = Duration::from_millis(1_700);
 /// What is left of the deadline for saying what was seen last.
 const TO_ANSWER: Duration = Duration::from_millis(200);
-/// Between two attempts, where there is time to wait.
-const PAUSE: Duration = Duration::from_millis(500);
-/// One attempt of several takes no longer.
-const ATTEMPT: Duration = Duration::from_secs(2);
+/// A look that ended so long ago is over: who looks again wants to know how it is now.
+const FRESH: Duration = Duration::from_millis(150);
 const NO_CLUSTER: &str = "no cluster is configured";
 
 fn reachable(subject: Arc<Subject>, until: Instant) -> Looking {
     Box::pin(async move {
         let Some(cluster) = &subject.settings.cluster else { return Ok(Judgement::pass(NO_CLUSTER)) };
-        Ok(match answers(&subject, cluster, until).await? {
+        Ok(match &*answers(&subject, cluster, until).await? {
             Ok(Answers { address, version: VersionAnswer::Known(version), .. }) => {
                 Judgement::pass(format!("{address} has version {version}"))
             }
@@ -77,6 +74,7 @@ fn reachable(subject: Arc<Subject>, until: Instant) -> Looking {
             }
             Err(why) => {
                 let judgement = Judgement::failure(format!("{}\n{why}", cluster.server));
+                let judgement = judgement.again(again(why, Again::IfItBlocks));
                 match remedy(why, cluster) {
                     Some(remedy) => judgement.remedy(remedy),
                     None => judgement,
@@ -92,7 +90,7 @@ fn version(subject: Arc<Subject>, until: Instant) -> Looking {
         let kubelet = &subject.settings.kubelet.version;
         let not_known =
             |why: String| Judgement::warning(format!("kubelet {kubelet}; the API server's version is not known: {why}"));
-        Ok(match answers(&subject, cluster, until).await? {
+        Ok(match &*answers(&subject, cluster, until).await? {
             Ok(Answers { version: VersionAnswer::Known(server), .. }) => match plan::skew(kubelet, server) {
                 Ok(()) => Judgement::pass(format!("kubelet {kubelet}, API server {server}")),
                 Err(skew) => {
@@ -103,7 +101,7 @@ fn version(subject: Arc<Subject>, until: Instant) -> Looking {
                 "compare with `kubectl version`; anonymous requests for /version are allowed by system:public-info-viewer",
             ),
             // Said once is enough.
-            Err(_) => not_known("see apiserver".to_owned()).remedy("see apiserver"),
+            Err(why) => not_known("see apiserver".to_owned()).remedy("see apiserver").again(again(why, Again::Yes)),
         })
     })
 }
@@ -121,9 +119,13 @@ fn name_is_free(subject: Arc<Subject>, until: Instant) -> Looking {
     Box::pin(async move {
         let Some(cluster) = &subject.settings.cluster else { return Ok(Judgement::pass(NO_CLUSTER)) };
         let name = &subject.identity.name;
-        let answer = match answers(&subject, cluster, until).await? {
+        let answers = answers(&subject, cluster, until).await?;
+        let answer = match &*answers {
             Ok(answers) => &answers.node,
-            Err(_) => return Ok(Judgement::warning("not known: see apiserver").remedy("see apiserver")),
+            Err(why) => {
+                let judgement = Judgement::warning("not known: see apiserver").remedy("see apiserver");
+                return Ok(judgement.again(again(why, Again::Yes)));
+            }
         };
         match answer {
             NodeAnswer::Absent => Ok(Judgement::pass(format!("there is no Node {name}"))),
@@ -235,36 +237,34 @@ fn read(subject: &Subject, cluster: &Cluster) -> Result<(Vec<u8>, Option<Credent
     Ok((authority, credential(subject, cluster).unwrap_or_default()))
 }
 
-/// The one look. Where there is time to wait, what may become true is looked at again.
-async fn answers<'a>(
-    subject: &'a Arc<Subject>,
-    cluster: &'a Cluster,
+/// The one look, by whichever of the three comes first. What went well is not looked at again.
+async fn answers(
+    subject: &Arc<Subject>,
+    cluster: &Cluster,
     until: Instant,
-) -> Result<&'a Result<Answers, Unreachable>, Unclear> {
-    let look = async || {
-        let (reader, wanted) = (Arc::clone(subject), cluster.clone());
-        let (authority, credential) = detached::run("credentials", move || read(&reader, &wanted)).await??;
-        let question = Question {
-            server: &cluster.server,
-            authority: &authority,
-            node: subject.identity.name.as_str(),
-            credential: credential.as_ref(),
-        };
-        Ok(ask(&question, until, !subject.wait.is_zero()).await)
+) -> Result<Arc<Result<Answers, Unreachable>>, Unclear> {
+    let begun = Instant::now();
+    let mut last = subject.looks.api_server.lock().await;
+    if let Some(seen) = last.as_ref().filter(|seen| seen.answers.is_ok() || seen.ended + FRESH >= begun) {
+        return Ok(Arc::clone(&seen.answers));
+    }
+    let (reader, wanted) = (Arc::clone(subject), cluster.clone());
+    let (authority, credential) = detached::run("credentials", move || read(&reader, &wanted)).await??;
+    let question = Question {
+        server: &cluster.server,
+        authority: &authority,
+        node: subject.identity.name.as_str(),
+        credential: credential.as_ref(),
     };
-    subject.looks.api_server.get_or_try_init(look).await
+    let left = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
+    let answers = Arc::new(api_server::ask(&question, left).await);
+    *last = Some(Seen { ended: Instant::now(), answers: Arc::clone(&answers) });
+    Ok(answers)
 }
 
-async fn ask(question: &Question<'_>, until: Instant, patient: bool) -> Result<Answers, Unreachable> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
-        let answers = api_server::ask(question, if patient { left.min(ATTEMPT) } else { left }).await;
-        let again = answers.as_ref().is_err_and(Unreachable::is_transient);
-        if !patient || !again || Instant::now() + PAUSE + TO_ANSWER >= until {
-            return answers;
-        }
-        sleep(PAUSE).await;
-    }
+/// Whether to look again while there is time: not at what stays as it is.
+const fn again(why: &Unreachable, while_it_may_change: Again) -> Again {
+    if why.is_transient() { while_it_may_change } else { Again::No }
 }
 
 fn remedy(why: &Unreachable, cluster: &Cluster) -> Option<String> {

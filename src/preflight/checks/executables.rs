@@ -5,7 +5,7 @@ use crate::{
     host::look,
     preflight::{
         Subject,
-        check::{Check, ERROR, Judgement, Look, Looked, USUAL},
+        check::{Check, ERROR, Judgement, Look, Looked, USUAL, Unclear},
     },
 };
 
@@ -20,14 +20,21 @@ pub(super) const CHECKS: &[Check] = &[Check {
 }];
 
 fn programs(_: &Subject) -> Looked {
-    let missing =
-        |names: &[&'static str]| -> Vec<_> { names.iter().copied().filter(|name| look::program(name).is_none()).collect() };
-    let needed = missing(&["mount", "umount"]);
-    let wished = missing(&["blkid", "losetup", "fsck", "mkfs.ext4"]);
+    let (needed, wished) = (missing(&["mount", "umount"])?, missing(&["blkid", "losetup", "fsck", "mkfs.ext4"])?);
     let said = |names: &[&str]| format!("not on the PATH of services: {}", names.join(", "));
     Ok(match (needed.as_slice(), wished.as_slice()) {
         ([], []) => Judgement::pass("all are there"),
         ([], wished) => Judgement::warning(said(wished)),
         (needed, _) => Judgement::failure(said(needed)),
     })
+}
+
+fn missing(names: &[&'static str]) -> Result<Vec<&'static str>, Unclear> {
+    let mut missing = Vec::new();
+    for name in names {
+        if look::program(name)?.is_none() {
+            missing.push(*name);
+        }
+    }
+    Ok(missing)
 }

@@ -53,7 +53,7 @@ fn programs(subject: &Subject) -> Vec<&'static str> {
 fn backend(subject: &Subject) -> Looked {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for name in programs(subject) {
-        match look::program(name) {
+        match look::program(name)? {
             Some(path) => found.push(described(&path)),
             None => missing.push(name),
         }

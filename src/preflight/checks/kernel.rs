@@ -2,7 +2,10 @@
 
 use crate::{
     config::Backend,
-    host::kernel::{self, Module},
+    host::{
+        capabilities::{Capability, Privileges},
+        kernel::{self, Module},
+    },
     preflight::{
         Subject,
         check::{Check, ERROR, Judgement, Look, Looked, USUAL, Unclear},
@@ -62,6 +65,7 @@ fn modules(subject: &Subject) -> Looked {
     for (name, option) in needed {
         match kernel::module(name, option)? {
             Module::Present => present.push(name.to_owned()),
+            Module::Loadable if name == "overlay" && !may_load_modules()? => return Ok(not_allowed(name)),
             // overlay is what install loads; the others the kernel loads itself when it is asked for what they bring.
             Module::Loadable if name == "overlay" => present.push(format!("{name} ({BY_INSTALL})")),
             Module::Loadable => present.push(format!("{name} (loaded when it is needed)")),
@@ -83,6 +87,19 @@ fn modules(subject: &Subject) -> Looked {
         Judgement::warning(format!("{names}: neither /lib/modules nor the kernel's configuration tells"))
             .remedy(format!("modprobe --all {names}"))
     })
+}
+
+/// Modules that the kernel loads when they are asked for need no capability of ours; those that install loads do.
+fn may_load_modules() -> Result<bool, Unclear> {
+    Ok(Privileges::own()?.has(Capability::SysModule))
+}
+
+fn not_allowed(name: &str) -> Judgement {
+    Judgement::failure(format!(
+        "{name} is not loaded, and hostlet may not load it: it lacks {}",
+        Capability::SysModule.as_str()
+    ))
+    .remedy(format!("modprobe {name} on the host itself, and the same in /etc/modules-load.d"))
 }
 
 /// The udp backend opens /dev/net/tun: a kernel that can is not enough where the device is missing or forbidden, as in
@@ -172,6 +189,7 @@ fn bridge_netfilter(subject: &Subject) -> Looked {
     if found.iter().any(|(_, value)| value.is_none()) {
         return Ok(match kernel::module("br_netfilter", "BRIDGE_NETFILTER")? {
             Module::Absent => Judgement::failure("the kernel has no br_netfilter"),
+            Module::Loadable if !may_load_modules()? => not_allowed("br_netfilter"),
             Module::Loadable | Module::Present => Judgement::pass(format!("br_netfilter is not loaded: {BY_INSTALL}")),
             Module::Unknown => Judgement::warning("br_netfilter is not loaded, and nothing tells whether it can be")
                 .remedy("modprobe br_netfilter"),

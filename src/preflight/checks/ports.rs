@@ -30,7 +30,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "ephemeral-range",
-        tests: "outgoing connections do not take the node's ports or NodePorts (ip_local_port_range, ip_local_reserved_ports)",
+        tests: "outgoing connections take neither the node's ports nor those of NodePort services (net.ipv4.ip_local_port_range, \
+            ip_local_reserved_ports)",
         weight: WARNING,
         remedy: "sysctl -w net.ipv4.ip_local_reserved_ports=PORTS, and the same in /etc/sysctl.d",
         deadline: USUAL,
@@ -71,8 +72,6 @@ impl Service {
     }
 }
 
-/// The API server's `--service-node-port-range`, by default.
-const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 const LOOPBACK: Scope = Scope::At(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 /// Which ports. Source: facts on preflight, "Ports", and the services' own defaults for addresses.
@@ -210,7 +209,7 @@ fn bindable(subject: &Subject) -> Looked {
 
 /// What listens where Services of type NodePort may be given a port: kube-proxy's rules take the traffic away from it.
 fn node_ports() -> Result<Vec<String>, Unclear> {
-    let listening = Holders::listening_in(&NODE_PORTS)?;
+    let listening = Holders::listening_in(&(NODE_PORTS.0..=NODE_PORTS.1))?;
     // Earlier ones of kube-proxy held the ports of the Services they served.
     let others = listening.into_iter().filter(|(_, _, process)| process.name != "kube-proxy");
     Ok(others
@@ -255,6 +254,9 @@ fn remedy(holder: &Holder) -> Option<String> {
     }
 }
 
+/// What services of type NodePort get, unless the API server is told otherwise (--service-node-port-range).
+const NODE_PORTS: (u16, u16) = (30_000, 32_767);
+
 fn ephemeral(subject: &Subject) -> Looked {
     let Some(range) = kernel::setting("net.ipv4.ip_local_port_range")? else {
         return Ok(Judgement::pass("the kernel has no such range"));
@@ -272,8 +274,9 @@ fn ephemeral(subject: &Subject) -> Looked {
         .collect();
     exposed.sort();
     exposed.dedup();
-    if (low..=high).any(|port| NODE_PORTS.contains(&port) && !is_reserved(&reserved, port)) {
-        exposed.push(format!("{}-{}", NODE_PORTS.start(), NODE_PORTS.end()));
+    let (first, last) = NODE_PORTS;
+    if (first.max(low)..=last.min(high)).any(|port| !is_reserved(&reserved, port)) {
+        exposed.push(format!("{first}-{last}"));
     }
     if exposed.is_empty() {
         return Ok(Judgement::pass(format!("{low}-{high}, none of them the node's")));

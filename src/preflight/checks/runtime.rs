@@ -14,7 +14,7 @@ use crate::{
     host::cri::{CriError, Readiness, RuntimeService, RuntimeVersion},
     preflight::{
         Subject,
-        check::{Check, ERROR, Judgement, Kind, Look, Looking},
+        check::{Again, Check, ERROR, Judgement, Kind, Look, Looking},
     },
 };
 
@@ -171,7 +171,8 @@ fn judge(subject: &Subject, seen: &Seen) -> Judgement {
         Seen::Silent => Judgement::failure(format!("{socket} takes connections and does not answer"))
             .remedy(format!("journalctl --unit {unit}; systemctl restart {unit}")),
         Seen::Failed(error) => {
-            let judgement = Judgement::failure(format!("{error} (unit {unit})"));
+            let again = if error.is_transient() { Again::IfItBlocks } else { Again::No };
+            let judgement = Judgement::failure(format!("{error} (unit {unit})")).again(again);
             match error {
                 CriError::Absent(_) | CriError::Refused(_) => judgement.remedy(format!(
                     "systemctl start {unit}; where the runtime's socket is elsewhere, set runtime.socket and runtime.unit"
@@ -203,7 +204,7 @@ async fn compare(subject: &Subject, configured: &str) -> Judgement {
     let asked = async { RuntimeService::dial(&subject.settings.runtime.socket).await?.cgroup_driver().await };
     match asked.await {
         // Whether a runtime answers at all is cri's finding: said once is enough.
-        Err(error) => Judgement::warning(format!("the runtime does not tell: {error}")).remedy("see cri").unsettled(),
+        Err(error) => Judgement::warning(format!("the runtime does not tell: {error}")).remedy("see cri").again(Again::Yes),
         Ok(None) => {
             Judgement::warning(format!("the kubelet: {configured}; the runtime cannot tell (containerd can since 2.0)"))
         }

@@ -44,7 +44,7 @@ fn access_control(subject: &Subject) -> Looked {
         }
     }
     if labels::apparmor()? {
-        if look::program("apparmor_parser").is_some() {
+        if look::program("apparmor_parser")?.is_some() {
             seen.push("AppArmor is on".to_owned());
         } else {
             found.push("AppArmor is on, and the runtime finds no apparmor_parser to load pods' profiles with".to_owned());

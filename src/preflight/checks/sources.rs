@@ -6,7 +6,6 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::time::sleep;
 use url::Url;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     model::{Artifact, Component, layout},
     preflight::{
         Subject,
-        check::{Check, ERROR, Judgement, Look, Looking, Unclear},
+        check::{Again, Check, ERROR, Judgement, Look, Looking, Unclear},
     },
 };
 
@@ -35,11 +34,6 @@ pub(super) const CHECKS: &[Check] = &[Check {
 
 /// What is left of the deadline for saying what was seen.
 const TO_ANSWER: Duration = Duration::from_millis(200);
-/// Between two attempts, where there is time to wait.
-const PAUSE: Duration = Duration::from_millis(500);
-/// One attempt of several takes no longer.
-const ATTEMPT: Duration = Duration::from_secs(5);
-
 fn answering(subject: Arc<Subject>, until: Instant) -> Looking {
     Box::pin(async move {
         let looker = Arc::clone(&subject);
@@ -49,8 +43,8 @@ fn answering(subject: Arc<Subject>, until: Instant) -> Looking {
         }
         let prober = Prober::new(&subject.settings.sources);
         let prober = prober.map_err(|error| Unclear(error.to_string()))?;
-        let patient = !subject.wait.is_zero();
-        let asked = missing.into_iter().map(async |(component, url)| (component, ask(&prober, &url, until, patient).await));
+        let left = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
+        let asked = missing.into_iter().map(async |(component, url)| (component, prober.ask(&url, left).await));
         Ok(judge(&join_all(asked).await))
     })
 }
@@ -82,18 +76,6 @@ fn is_present(subject: &Subject, component: Component) -> Result<bool, FileError
     Ok(look::exists(&stored) || look::exists(&subject.places.cache.join(digest.to_string())))
 }
 
-async fn ask(prober: &Prober, url: &Url, until: Instant, patient: bool) -> Result<Answering, NoAnswer> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
-        let answer = prober.ask(url, if patient { left.min(ATTEMPT) } else { left }).await;
-        let again = answer.as_ref().is_err_and(NoAnswer::is_transient);
-        if !patient || !again || Instant::now() + PAUSE + TO_ANSWER >= until {
-            return answer;
-        }
-        sleep(PAUSE).await;
-    }
-}
-
 fn judge(asked: &[(Component, Result<Answering, NoAnswer>)]) -> Judgement {
     let (mut failed, mut pages, mut answering, mut remedies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (component, answer) in asked {
@@ -110,10 +92,17 @@ fn judge(asked: &[(Component, Result<Answering, NoAnswer>)]) -> Judgement {
         }
     }
     if asked.iter().any(|(_, answer)| matches!(answer, Err(NoAnswer { problem: Problem::Stalled(_), .. }))) {
-        remedies.push("Where the network is that slow, `--wait` gives it more time.".to_owned());
+        remedies.push(
+            "Where the network is that slow, waive sources with that reason: a download waits longer (sources.stall-timeout)."
+                .to_owned(),
+        );
     }
     match (failed.is_empty(), pages.is_empty()) {
-        (false, _) => Judgement::failure([failed, pages].concat().join("\n")).remedy(remedies.join("\n")),
+        (false, _) => {
+            let lasting = asked.iter().all(|(_, answer)| answer.as_ref().err().is_none_or(|error| !error.is_transient()));
+            let judgement = Judgement::failure([failed, pages].concat().join("\n")).remedy(remedies.join("\n"));
+            judgement.again(if lasting { Again::No } else { Again::IfItBlocks })
+        }
         (true, false) => Judgement::warning(pages.join("\n"))
             .remedy("open the source in a browser: a login page or a proxy's notice stands where the file should be"),
         (true, true) => Judgement::pass(format!("{} answer", answering.join(", "))),

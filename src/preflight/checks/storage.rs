@@ -64,18 +64,16 @@ fn targets(subject: &Subject) -> Result<Vec<Target>, Unclear> {
     let mut targets: Vec<Target> = Vec::new();
     for (directory, needed, signal) in all {
         let file_system = FileSystem::of(directory)?;
-        match targets.iter_mut().find(|target| target.file_system.device == file_system.device) {
-            Some(target) => {
-                target.directories.push(directory.clone());
-                target.needed += needed;
-                target.signals.extend(signal);
-                // One file system may be mounted twice, once writable.
-                target.file_system.read_only |= file_system.read_only;
-            }
-            None => {
-                let signals = signal.into_iter().collect();
-                targets.push(Target { file_system, directories: vec![directory.clone()], needed, signals });
-            }
+        let known = targets.iter_mut().find(|target| target.file_system.device == file_system.device);
+        if let Some(target) = known {
+            target.directories.push(directory.clone());
+            target.needed += needed;
+            target.signals.extend(signal);
+            // One file system may be mounted twice, once writable.
+            target.file_system.read_only |= file_system.read_only;
+        } else {
+            let signals = signal.into_iter().collect();
+            targets.push(Target { file_system, directories: vec![directory.clone()], needed, signals });
         }
     }
     Ok(targets)
