@@ -67,4 +67,24 @@ mod tests {
             assert_eq!(rows[0].replace("\\|", "").matches('|').count(), 6, "{}", check.id);
         }
     }
+
+    /// A remedy that names a key which does not exist sends people astray.
+    #[test]
+    fn every_key_of_the_configuration_that_is_named_exists() {
+        let schema = include_str!("../../config/schema.json");
+        let sections = ["node", "cluster", "kubelet", "flannel", "cni", "runtime", "sources", "preflight"];
+        let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let mut named = 0;
+        let page = page();
+        for word in page.split(|c: char| !is_of_a_key(c)) {
+            let mut parts = word.trim_end_matches('.').split('.');
+            if parts.next().is_some_and(|section| sections.contains(&section))
+                && let Some(key) = parts.next_back().filter(|key| !matches!(*key, "service" | "md" | "toml"))
+            {
+                assert!(schema.contains(&format!("\"{key}\": {{")), "{word}");
+                named += 1;
+            }
+        }
+        assert!(named > 5, "{named}");
+    }
 }
