@@ -10,7 +10,7 @@ const HEAD: &str = "\
 `hostlet preflight` looks at the host with all these checks at once and changes nothing; `hostlet install` does the same and
 goes on only when none blocks. A check ends as `pass`, `warning`, `failure`, or `unknown` when it could not find out: out of
 time, not allowed to look, or a bug. A failure blocks where the check's severity is `error`, and so does `unknown` there; a
-`warning` never does. A check of severity `error` may also end as a warning where the table says so.
+`warning` never does. A check of severity `error` ends as a warning where something is near the line, or less than best.
 
 - `hostlet preflight --output json` prints each finding with id, severity, outcome, what was observed, what is required, the
   remedy and how long the look took.
