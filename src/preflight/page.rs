@@ -10,7 +10,7 @@ const HEAD: &str = "\
 `hostlet preflight` looks at the host with all these checks at once and changes nothing; `hostlet install` does the same and
 goes on only when none blocks. A check ends as `pass`, `warning`, `failure`, or `unknown` when it could not find out: out of
 time, not allowed to look, or a bug. A failure blocks where the check's severity is `error`, and so does `unknown` there; a
-`warning` never does. A check of severity `error` may also end as a warning where the table says so.
+`warning` never does. A check of severity `error` ends as a warning where something is near the line, or less than best.
 
 - `hostlet preflight --output json` prints each finding with id, severity, outcome, what was observed, what is required, the
   remedy and how long the look took.
@@ -66,5 +66,25 @@ mod tests {
             assert_eq!(rows.len(), 1, "{}", check.id);
             assert_eq!(rows[0].replace("\\|", "").matches('|').count(), 6, "{}", check.id);
         }
+    }
+
+    /// A remedy that names a key which does not exist sends people astray.
+    #[test]
+    fn every_key_of_the_configuration_that_is_named_exists() {
+        let schema = include_str!("../../config/schema.json");
+        let sections = ["node", "cluster", "kubelet", "flannel", "cni", "runtime", "sources", "preflight"];
+        let is_of_a_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let mut named = 0;
+        let page = page();
+        for word in page.split(|c: char| !is_of_a_key(c)) {
+            let mut parts = word.trim_end_matches('.').split('.');
+            if parts.next().is_some_and(|section| sections.contains(&section))
+                && let Some(key) = parts.next_back().filter(|key| !matches!(*key, "service" | "md" | "toml"))
+            {
+                assert!(schema.contains(&format!("\"{key}\": {{")), "{word}");
+                named += 1;
+            }
+        }
+        assert!(named > 5, "{named}");
     }
 }

@@ -176,3 +176,29 @@ fn ns_the_runtimes_images_have_an_eviction_line_of_their_own() {
         );
     });
 }
+
+#[test]
+fn ns_a_root_directory_without_execution_and_a_read_only_cni_directory_are_both_named() {
+    on_a_fresh_host(|| {
+        sh("mkdir -p /mnt/host/kubelet /mnt/host/cni/net.d && mount -t tmpfs -o noexec vault /mnt/host/kubelet");
+        fails(subject(), "exec-mount", "/mnt/host/kubelet is on /mnt/host/kubelet (vault), mounted noexec");
+        // Where files are written and nothing is executed, noexec does no harm.
+        sh("umount /mnt/host/kubelet && mount -t tmpfs -o noexec,nosuid net /mnt/host/cni/net.d");
+        passes(subject(), "exec-mount", "writable, and programs there can be executed");
+        sh("mount -o remount,ro /mnt/host/cni/net.d");
+        let found = fails(subject(), "exec-mount", "/mnt/host/cni/net.d is on /mnt/host/cni/net.d (net), mounted ro");
+        assert_eq!(found.remedy.unwrap(), "mount -o remount,rw /mnt/host/cni/net.d, and the same in /etc/fstab");
+    });
+}
+
+#[test]
+fn ns_a_kernel_that_cannot_keep_secrets_out_of_swap_is_told_of_where_swap_is_allowed() {
+    on_a_fresh_host(|| {
+        fs::write("/mnt/swaps", "Filename\tType\tSize\tUsed\tPriority\n/swapfile file 2097148 0 -2\n").unwrap();
+        sh("mount --bind /mnt/swaps /proc/swaps");
+        let old = || {
+            _ = ends(with_field("failSwapOn", false), "swap", &Outcome::Warning, "secrets of pods may be written to the disk")
+        };
+        through("setarch", &["--uname-2.6"], name_of(&old), old);
+    });
+}

@@ -88,9 +88,9 @@ fn ns_outgoing_connections_that_may_take_node_ports_are_warned_of() {
     });
 }
 
-/// A node of a cluster with a network for services.
+/// A node of a cluster with a network for services. Its API server is not there, as is noticed at once.
 fn of_a_cluster() -> Subject {
-    let mut subject = subject_of("https://10.0.1.1:6443", &Authority::new());
+    let mut subject = subject_of("https://10.0.1.7:6443", &Authority::new());
     subject.settings.cluster.as_mut().unwrap().service_cidr = Some("10.96.0.0/12".parse().unwrap());
     subject
 }
@@ -101,10 +101,10 @@ const PROXY: &str = "HTTPS_PROXY=http://user:secret@proxy.test:3128";
 fn ns_a_proxy_between_the_node_and_its_cluster_is_named_with_the_line_that_excepts_it() {
     on_a_fresh_host(|| {
         let through_a_proxy = || {
-            let said = "the API server 10.0.1.1 through the proxy proxy.test:3128";
+            let said = "the API server 10.0.1.7 through the proxy proxy.test:3128";
             let found = ends(of_a_cluster(), "proxy", &Outcome::Warning, said);
             assert!(found.observed.contains("the pods' network 10.244.0.0/16") && !found.observed.contains("secret"));
-            let line = "export NO_PROXY=localhost,10.0.1.1,10.244.0.0/16,10.96.0.0/12,.svc,.cluster.local";
+            let line = "export NO_PROXY=localhost,10.0.1.7,10.244.0.0/16,10.96.0.0/12,.svc,.cluster.local";
             assert_eq!(found.remedy.as_deref(), Some(line));
         };
         through("env", &[PROXY, "NO_PROXY=localhost"], name_of(&through_a_proxy), through_a_proxy);
@@ -127,11 +127,11 @@ fn ns_a_proxy_from_which_the_cluster_is_excepted_passes() {
 #[test]
 fn ns_routes_that_overlap_the_services_network_are_named() {
     on_a_fresh_host(|| {
-        passes(of_a_cluster(), "cidr", "cluster.service_cidr 10.96.0.0/12");
+        passes(of_a_cluster(), "cidr", "cluster.service-cidr 10.96.0.0/12");
         sh("ip route add 10.100.0.0/16 via 10.0.1.1");
-        fails(of_a_cluster(), "cidr", "cluster.service_cidr 10.96.0.0/12 overlaps the route to 10.100.0.0/16 by bridge0");
+        fails(of_a_cluster(), "cidr", "cluster.service-cidr 10.96.0.0/12 overlaps the route to 10.100.0.0/16 by bridge0");
         let mut overlapping = of_a_cluster();
         overlapping.settings.cluster.as_mut().unwrap().service_cidr = Some("10.244.0.0/20".parse().unwrap());
-        fails(overlapping, "cidr", "flannel.network 10.244.0.0/16 overlaps cluster.service_cidr 10.244.0.0/20");
+        fails(overlapping, "cidr", "flannel.network 10.244.0.0/16 overlaps cluster.service-cidr 10.244.0.0/20");
     });
 }

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     guard,
-    ns_preflight_world::{on_a_fresh_host, sh},
+    ns_preflight_world::{on_a_fresh_host, sh, until},
 };
 
 const HOSTLET: &str = env!("CARGO_BIN_EXE_hostlet");
@@ -83,5 +83,28 @@ fn ns_the_program_ends_within_two_seconds_whatever_its_checks_hang_on() {
         }
         println!("with eight files that hang, the program ended after {} ms", took.as_millis());
         assert!(took < Duration::from_millis(2_500), "{took:?}");
+    });
+}
+
+/// Both while it waits for an address to go by, and while it waits for checks.
+#[test]
+fn ns_a_wait_ends_at_once_when_hostlet_is_told_to_end() {
+    on_a_fresh_host(|| {
+        configure();
+        sh("ip route delete default");
+        for arguments in [["--wait", "10m"].as_slice(), &["--wait", "10m", "--set", "node.ip=10.0.1.7"]] {
+            let child = Command::new(HOSTLET).arg("preflight").args(arguments).stderr(Stdio::piped()).spawn().unwrap();
+            // It catches signals from the moment that it has read its configuration.
+            let status = format!("/proc/{}/status", child.id());
+            let catches = |line: &str| {
+                line.strip_prefix("SigCgt:").is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 0x4000 != 0)
+            };
+            until("catching SIGTERM", || fs::read_to_string(&status).is_ok_and(|text| text.lines().any(catches)));
+            let told = Instant::now();
+            sh(&format!("kill -TERM {}", child.id()));
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+        }
     });
 }

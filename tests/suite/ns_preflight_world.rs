@@ -63,13 +63,14 @@ pub(crate) fn through(program: &str, arguments: &[&str], name: &str, body: impl 
         return body();
     }
     let test = name.strip_prefix("suite::").unwrap().split("::{{closure}}").next().unwrap();
+    let package = if program == "strace" { "strace" } else { "util-linux" };
     let output = Command::new(program)
         .args(arguments)
         .arg(env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(REACHED, format!("{reached}\n{key}"))
         .output()
-        .unwrap_or_else(|error| panic!("{program} (package util-linux) cannot be started: {error}"));
+        .unwrap_or_else(|error| panic!("{program} (package {package}) cannot be started: {error}"));
     let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && printed.contains("1 passed"), "{test} through {program}:\n{printed}");
     print!("{printed}");

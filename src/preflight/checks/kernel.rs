@@ -163,7 +163,7 @@ fn forwarding(subject: &Subject) -> Looked {
     Ok(if found.is_empty() {
         Judgement::pass("it does")
     } else if found.iter().any(|(_, value)| value.is_none()) {
-        Judgement::failure(shown(&found)).remedy("boot a kernel with IPv4, and with IPv6 where flannel.ipv6_network is set")
+        Judgement::failure(shown(&found)).remedy("boot a kernel with IPv4, and with IPv6 where flannel.ipv6-network is set")
     } else if are_writable(&found)? {
         Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found)))
     } else {

@@ -67,7 +67,7 @@ impl Service {
         match self {
             Self::Own(name) | Self::Pod(name) => name,
             Self::Device(_) => "flannel",
-            Self::Extra => "preflight.extra_ports",
+            Self::Extra => "preflight.extra-ports",
         }
     }
 }

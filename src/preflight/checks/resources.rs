@@ -50,8 +50,8 @@ fn swap(subject: &Subject) -> Looked {
     if areas.is_empty() {
         return Ok(Judgement::pass("none"));
     }
-    let mut found: Vec<_> = areas.iter().map(|area| format!("{} ({})", area.path, area.kind)).collect();
-    found = vec![found.join(", ")];
+    let names: Vec<_> = areas.iter().map(|area| format!("{} ({})", area.path, area.kind)).collect();
+    let mut found = vec![names.join(", ")];
     // Where the kubelet runs with swap it mounts secrets as tmpfs with noswap, which the kernel has since 6.3.
     if !subject.kubelet_flag("failSwapOn", true) && Kernel::running()?.version().is_some_and(|version| version < (6, 3)) {
         found.push(
