@@ -1,6 +1,6 @@
 //! Commands and flags.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -61,9 +61,15 @@ pub enum Command {
         /// Prints every check with its severity and remedy, and checks nothing
         #[arg(long)]
         list: bool,
+        /// With --list: as the documentation page
+        #[arg(long, hide = true, requires = "list")]
+        markdown: bool,
         /// As before `install --adopt`, which takes over a kubelet that a package or a container brought
         #[arg(long)]
         adopt: bool,
+        /// Looks again for so long at what blocks and may become true by itself while a machine boots: 90s, 5m
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        wait: Option<Duration>,
     },
     /// Shows what install would change, file by file and unit by unit
     Plan {
@@ -82,6 +88,9 @@ pub enum Command {
         /// Takes over a kubelet that a package or a container brought: its identity, its place
         #[arg(long)]
         adopt: bool,
+        /// Looks again for so long at what blocks and may become true by itself while a machine boots: 90s, 5m
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        wait: Option<Duration>,
         /// Which steps between versions are allowed.
         #[command(flatten)]
         steps: Steps,
@@ -164,6 +173,12 @@ pub enum ConfigCommand {
     Schema,
 }
 
+/// As in the configuration: 90s, 5m, 1h. A bare number could be anything.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|signed| Duration::try_from(signed).ok());
+    parsed.ok_or_else(|| "a duration is written as 90s, 5m or 1h".to_owned())
+}
+
 impl Command {
     /// The command's name, as the journal has it.
     #[must_use]
@@ -195,5 +210,17 @@ mod tests {
         Cli::command().debug_assert();
         let cli = Cli::parse_from(["hostlet", "upgrade", "v1.36.4", "--allow-downgrade"]);
         assert!(matches!(cli.command, Command::Upgrade { version, .. } if version == Version::new(1, 36, 4)));
+    }
+
+    #[test]
+    fn waiting_is_given_as_a_duration_with_its_unit() {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("1h 30m", 5400), ("0s", 0)] {
+            let cli = Cli::parse_from(["hostlet", "install", "--wait", text]);
+            let Command::Install { wait, .. } = cli.command else { panic!("{text}") };
+            assert_eq!(wait, Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in ["5", "-5m", "soon", ""] {
+            assert!(Cli::try_parse_from(["hostlet", "preflight", "--wait", bad]).is_err(), "{bad}");
+        }
     }
 }

@@ -18,7 +18,7 @@ mod status;
 mod uninstall;
 mod versions;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 pub use activate::{Installed, UnitHealth};
 pub use failure::{Cause, Failure, as_root};
@@ -50,6 +50,8 @@ pub struct Context {
     pub cache: PathBuf,
     /// A kubelet that somebody else installed is taken over.
     pub adopt: bool,
+    /// How long preflight looks again at what may become true by itself.
+    pub wait: Duration,
     /// Cancelled when the user or systemd wants hostlet to stop.
     pub stop: CancellationToken,
 }
@@ -59,7 +61,7 @@ impl Context {
     #[must_use]
     pub fn new(settings: Settings, events: Events, stop: CancellationToken) -> Self {
         let (opt, state, cache) = (layout::OPT.into(), layout::STATE.into(), layout::CACHE.into());
-        Self { settings, events, opt, state, cache, adopt: false, stop }
+        Self { settings, events, opt, state, cache, adopt: false, wait: Duration::ZERO, stop }
     }
 }
 
@@ -85,7 +87,7 @@ pub async fn install(context: &Context, options: &Options) -> Result<Installed, 
         return Ok(Installed::unchanged(&prepared));
     }
     checkpoint("stage: planned");
-    versions::check(context, &prepared, options.allowed).await?;
+    versions::check(context, &prepared, options.allowed)?;
     let cleared = prepare::preflight(context, &prepared).await?;
     checkpoint("stage: cleared");
     let verified = fetching::fetch(context, &cleared, &prepared).await?;

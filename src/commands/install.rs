@@ -1,5 +1,7 @@
 //! `hostlet install`
 
+use std::time::Duration;
+
 use super::{Done, context, run::run_locked};
 use crate::{
     cli::Global,
@@ -8,16 +10,19 @@ use crate::{
     plan::AllowedSteps,
 };
 
-pub(super) async fn run(
-    global: &Global,
-    events: Events,
-    anew: bool,
-    adopt: bool,
-    allowed: AllowedSteps,
-) -> Result<Done, Failure> {
+/// What the flags say.
+pub(super) struct How {
+    pub(super) anew: bool,
+    pub(super) adopt: bool,
+    pub(super) wait: Duration,
+    pub(super) allowed: AllowedSteps,
+}
+
+pub(super) async fn run(global: &Global, events: Events, how: How) -> Result<Done, Failure> {
+    let How { anew, adopt, wait, allowed } = how;
     let options = Options { anew, allowed, remember: None };
     let attempt = Box::pin(async {
-        let context = Context { adopt, ..context(global, events.clone())? };
+        let context = Context { adopt, wait, ..context(global, events.clone())? };
         pipeline::install(&context, &options).await
     });
     run_locked(global, "install", "Installed", &events, attempt).await

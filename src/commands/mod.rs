@@ -99,10 +99,15 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
     let global = cli.global;
     match cli.command {
         Command::Config(command) => configuration::run(&global, command),
-        Command::Preflight { list: true, .. } => preflight::list(),
-        Command::Preflight { list: false, adopt } => preflight::run(&Context { adopt, ..context(&global, events)? }).await,
+        Command::Preflight { list: true, markdown, .. } => preflight::list(markdown),
+        Command::Preflight { list: false, adopt, wait, .. } => {
+            preflight::run(&Context { adopt, wait: wait.unwrap_or_default(), ..context(&global, events)? }).await
+        }
         Command::Plan { exit_code, adopt } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
-        Command::Install { reinstall, adopt, steps } => install::run(&global, events, reinstall, adopt, steps.into()).await,
+        Command::Install { reinstall, adopt, wait, steps } => {
+            let how = install::How { anew: reinstall, adopt, wait: wait.unwrap_or_default(), allowed: steps.into() };
+            install::run(&global, events, how).await
+        }
         Command::Upgrade { version, digest, steps } => upgrade::run(&global, events, &version, digest, steps.into()).await,
         Command::Rollback => rollback::run(&global, events).await,
         Command::Status { exit_code } => status::run(exit_code).await,

@@ -13,8 +13,11 @@ pub(super) async fn run(context: &Context) -> Result<Done, Failure> {
     Ok(Done::new(&text, &json)?.exit_code(code))
 }
 
-pub(super) fn list() -> Result<Done, Failure> {
+pub(super) fn list(markdown: bool) -> Result<Done, Failure> {
     let checks = preflight::list();
+    if markdown {
+        return Done::new(&preflight::page(), &checks);
+    }
     let line = |check: &preflight::CheckDescription| {
         format!("{:<20} {:<8} {}\n{:30}{}\n", check.id, check.severity, check.tests, "", check.remedy)
     };

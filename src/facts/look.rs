@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Activity, Credentials, FactsError, Footprint, Foreign, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts,
+    Activity, Credentials, FactsError, Footprint, Foreign, HostFacts, KernelAbilities, NodeFacts, Observed, RootMount,
+    UnitFacts,
 };
 use crate::{
     config::{CertificateAuthority, Settings},
@@ -16,10 +17,21 @@ use crate::{
         mounts::{MountTable, Need, Process, need},
         namespaces, network, parameters,
         propagation::resolve,
+        resolver,
         systemd::{ActiveState, Systemd, SystemdError, UnitState},
     },
     model::{Secret, UnitName, layout},
 };
+
+/// Looks at what tells who the node is.
+#[must_use]
+pub fn node() -> NodeFacts {
+    NodeFacts {
+        hostname: sysinfo::System::host_name().unwrap_or_default(),
+        machine: sysinfo::System::cpu_arch(),
+        default_sources: network::default_sources(),
+    }
+}
 
 /// Looks at what the plan depends on.
 pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
@@ -27,11 +39,9 @@ pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
     let certificate = settings.kubelet.root_directory.join("pki/kubelet-client-current.pem");
     let client_certificate = certificate.is_file() && look::exists(Path::new(layout::KUBELET_KUBECONFIG));
     Ok(HostFacts {
-        hostname: sysinfo::System::host_name().unwrap_or_default(),
-        machine: sysinfo::System::cpu_arch(),
+        node: node(),
         program: files::digest(Path::new("/proc/self/exe"))?,
-        default_sources: network::default_sources(),
-        resolved_stub: resolved_stub()?,
+        resolved_stub: resolver::is_stub()?,
         kernel: KernelAbilities { overlay: parameters::has_overlay()?, bridge_netfilter: parameters::has_bridge_netfilter() },
         root_mount: root_mount(&settings.kubelet.root_directory)?,
         client_certificate,
@@ -100,14 +110,6 @@ fn activity(state: &UnitState) -> Activity {
         ActiveState::Other(other) if other == "reloading" || other == "refreshing" => Activity::Up,
         ActiveState::Activating | ActiveState::Deactivating | ActiveState::Other(_) => Activity::Between,
     }
-}
-
-/// systemd-resolved's stub listens on the host's loopback, which pods cannot reach. Source: kubernetes' documentation,
-/// "Known issues" of DNS debugging.
-fn resolved_stub() -> Result<bool, FactsError> {
-    let text = files::if_present(files::read_text(Path::new("/etc/resolv.conf")))?.unwrap_or_default();
-    let stub = text.lines().any(|line| line.split_whitespace().eq(["nameserver", "127.0.0.53"]));
-    Ok(stub && look::exists(Path::new("/run/systemd/resolve/resolv.conf")))
 }
 
 fn root_mount(root: &Path) -> Result<RootMount, FactsError> {

@@ -8,7 +8,7 @@ mod observed;
 use std::{net::IpAddr, path::PathBuf};
 
 pub use foreign::{Foreign, Saved, foreign};
-pub use look::{host, observe};
+pub use look::{host, node, observe};
 pub use observed::{Activity, Footprint, Observed, UnitFacts};
 
 use crate::{
@@ -57,17 +57,24 @@ pub enum FactsError {
     Interrupted,
 }
 
-/// What the host is, as far as the plan depends on it.
+/// What tells who the node is. The kernel answers all of it at once: no file system and no daemon that hangs is asked.
 #[derive(Debug, Clone)]
-pub struct HostFacts {
+pub struct NodeFacts {
     /// The kernel's host name.
     pub hostname: String,
     /// The kernel's name for the processor: `x86_64`.
     pub machine: String,
-    /// The digest of this program.
-    pub program: Digest,
     /// The source addresses of the default routes, IPv4 before IPv6.
     pub default_sources: Vec<IpAddr>,
+}
+
+/// What the host is, as far as the plan depends on it.
+#[derive(Debug, Clone)]
+pub struct HostFacts {
+    /// Who the node is.
+    pub node: NodeFacts,
+    /// The digest of this program.
+    pub program: Digest,
     /// Whether `/etc/resolv.conf` leads to systemd-resolved's stub, which pods cannot reach.
     pub resolved_stub: bool,
     /// Whether the kernel already can do what the module would bring.

@@ -22,6 +22,7 @@ mod download;
 mod error;
 mod fetcher;
 mod partial;
+mod probe;
 mod problem;
 mod pump;
 mod response;
@@ -33,6 +34,7 @@ mod verified;
 
 pub use error::FetchError;
 pub use fetcher::{Fetcher, PARALLEL, Request};
+pub use probe::{Answering, NoAnswer, Prober};
 pub use problem::Problem;
 pub use sweep::sweep;
 pub use unpacking::UnpackProblem;

@@ -5,7 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::{
+    dir::Dir,
+    fcntl::OFlag,
+    sys::{
+        stat::Mode,
+        statvfs::{FsFlags, statvfs},
+    },
+};
 
 use super::files::FileError;
 
@@ -72,6 +79,32 @@ pub fn nearest_existing(path: &Path) -> Result<(PathBuf, std::fs::Metadata), Fil
     Err(FileError::doing("looking at", path)(io::ErrorKind::NotFound.into()))
 }
 
+/// Whether the file system under a directory tells the kinds of entries when it lists them (d_type), which overlay needs. XFS
+/// made with ftype=0 does not. `None` where nothing lies there that could tell.
+///
+/// Asked of what lies in the directory, or in the nearest one above it on the same file system that has anything in it: the
+/// entries `.` and `..` have a kind everywhere.
+pub fn tells_kinds(path: &Path) -> Result<Option<bool>, FileError> {
+    use std::os::unix::fs::MetadataExt;
+    let (existing, metadata) = nearest_existing(path)?;
+    for directory in existing.ancestors() {
+        let same = std::fs::metadata(directory).is_ok_and(|above| above.dev() == metadata.dev());
+        if !same {
+            break;
+        }
+        let failed = |errno: nix::Error| FileError::doing("listing", directory)(errno.into());
+        let mut listed = Dir::open(directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()).map_err(failed)?;
+        for entry in listed.iter() {
+            let entry = entry.map_err(failed)?;
+            // lost+found, and what else the file system itself put there, tells as well as any.
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                return Ok(Some(entry.file_type().is_some()));
+            }
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +115,12 @@ mod tests {
         let found = FileSystem::of(&directory.path().join("a/b/c")).unwrap();
         assert_eq!(found.existing, directory.path().canonicalize().unwrap());
         assert!(found.total >= found.free && found.free > 0);
+    }
+
+    #[test]
+    fn the_kinds_of_entries_are_told_here_also_for_a_directory_that_is_not_there_yet() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(tells_kinds(&directory.path().join("a/b")).unwrap(), Some(true));
     }
 
     #[test]

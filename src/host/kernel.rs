@@ -47,6 +47,12 @@ pub fn setting(name: &str) -> Result<Option<String>, FileError> {
     Ok(if_present(files::read_text(&path))?.map(|text| text.trim().to_owned()))
 }
 
+/// A setting of IPv4 on one link (`rp_filter`); a link's name may have dots in it.
+pub fn link_setting(link: &str, name: &str) -> Result<Option<String>, FileError> {
+    let path = Path::new("/proc/sys/net/ipv4/conf").join(link).join(name);
+    Ok(if_present(files::read_text(&path))?.map(|text| text.trim().to_owned()))
+}
+
 /// Whether a setting lies on a mount that can be written: in containers /proc/sys often cannot, or only its part for the
 /// network.
 pub fn is_writable(name: &str) -> io::Result<bool> {
@@ -67,9 +73,9 @@ pub enum Module {
     Unknown,
 }
 
-/// Looks for a module by its name and by the kernel option that builds it (`VXLAN`). Never loads anything.
+/// Looks for a module by what it brings, by its name, and by the kernel option that builds it (`VXLAN`). Never loads anything.
 pub fn module(name: &str, option: &str) -> Result<Module, FileError> {
-    if Path::new("/sys/module").join(name).exists() {
+    if Path::new("/sys/module").join(name).exists() || shows(name)? {
         return Ok(Module::Present);
     }
     let release = Kernel::running().map_err(FileError::doing("asking for", "the kernel's release"))?.release;
@@ -91,6 +97,24 @@ pub fn module(name: &str, option: &str) -> Result<Module, FileError> {
         None if loadable.is_some() => Ok(Module::Absent),
         None => Ok(Module::Unknown),
     }
+}
+
+/// Whether the kernel can do now what the module brings, as far as that shows without asking for it: then the module needs no
+/// further proof, and on a kernel that has it built in there may be none.
+fn shows(name: &str) -> Result<bool, FileError> {
+    Ok(match name {
+        "overlay" => files::read_text(Path::new("/proc/filesystems"))?.split_whitespace().any(|word| word == name),
+        "nf_conntrack" => Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists(),
+        "br_netfilter" => Path::new("/proc/sys/net/bridge").exists(),
+        _ => false,
+    })
+}
+
+/// Opens the device that flannel's udp backend makes its tunnel with, and closes it again: without a further word that makes
+/// nothing. Only for a kernel that has tun already: opening the device may load the module.
+pub fn open_tun() -> Result<(), FileError> {
+    let path = Path::new("/dev/net/tun");
+    std::fs::File::options().read(true).write(true).open(path).map(drop).map_err(FileError::doing("opening", path))
 }
 
 /// Whether a list of module files names the module; the kernel treats `-` and `_` as the same.

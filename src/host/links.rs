@@ -2,13 +2,13 @@
 //!
 //! Not from /sys/class/net: that shows the namespace of whoever mounted it, and does not tell a VXLAN device's port.
 
-use std::{io, net::IpAddr, os::fd::AsRawFd};
+use std::{fmt, io, net::IpAddr, os::fd::AsRawFd};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage},
-    link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage},
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
+    link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
@@ -24,6 +24,20 @@ pub struct Link {
     pub kind: LinkKind,
     /// The bridge, or the like, that it is a port of.
     pub controller: Option<u32>,
+    /// Its address on an Ethernet.
+    pub hardware: Option<HardwareAddress>,
+    /// Neighbours are found by ARP on it, and it is up.
+    pub has_arp: bool,
+}
+
+/// An Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HardwareAddress(pub [u8; 6]);
+
+impl fmt::Display for HardwareAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.map(|byte| format!("{byte:02x}")).join(":"))
+    }
 }
 
 /// What carries a link's packets, as far as it matters here.
@@ -88,6 +102,19 @@ pub fn addresses() -> io::Result<Vec<LocalAddress>> {
         .collect())
 }
 
+/// The IPv6 addresses that the kernel found on another machine of the link as well, and does not use.
+pub fn duplicates() -> io::Result<Vec<IpAddr>> {
+    let messages = dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    let is_duplicate = |message: &AddressMessage| message.header.flags.contains(AddressHeaderFlags::Dadfailed);
+    Ok(messages
+        .into_iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewAddress(message) if is_duplicate(&message) => address(&message).map(|found| found.ip),
+            _ => None,
+        })
+        .collect())
+}
+
 /// The unicast routes of the main table, of both families.
 pub fn routes() -> io::Result<Vec<Route>> {
     let messages = dump(RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
@@ -98,11 +125,25 @@ pub fn routes() -> io::Result<Vec<Route>> {
 }
 
 fn link(message: &LinkMessage) -> Link {
-    let mut link = Link { index: message.header.index, name: String::new(), kind: LinkKind::Other, controller: None };
+    let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        kind: LinkKind::Other,
+        controller: None,
+        hardware: None,
+        has_arp: ethernet
+            && flags.contains(LinkFlags::Up)
+            && !flags.intersects(LinkFlags::Loopback | LinkFlags::Pointopoint | LinkFlags::Noarp),
+    };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
             LinkAttribute::Controller(index) => link.controller = Some(*index).filter(|index| *index != 0),
+            LinkAttribute::Address(bytes) if ethernet => {
+                link.hardware = bytes.as_slice().try_into().ok().map(HardwareAddress);
+            }
             LinkAttribute::LinkInfo(infos) => link.kind = kind(infos),
             _ => {}
         }

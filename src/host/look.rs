@@ -1,6 +1,10 @@
-//! What lies at a path, without following links.
+//! What lies at a path, without following links; and where programs lie.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use super::files::{self, FileError, Result};
 use crate::model::PathState;
@@ -38,4 +42,30 @@ pub fn link_target(path: &Path) -> Result<Option<std::path::PathBuf>> {
 #[must_use]
 pub fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
+}
+
+/// Where systemd's services look for programs, unless their units say otherwise: systemd.exec(5), and what distributions
+/// with a /bin of its own add.
+const SEARCHED: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The program that a service would execute under this name.
+pub fn program(name: &str) -> Result<Option<PathBuf>> {
+    for path in SEARCHED.iter().map(|directory| Path::new(directory).join(name)) {
+        let found = files::if_present(fs::metadata(&path).map_err(FileError::doing("looking at", &path)))?;
+        if found.is_some_and(|found| found.is_file() && found.mode() & 0o111 != 0) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_where_services_find_them() {
+        assert!(program("sh").unwrap().is_some_and(|path| path.ends_with("bin/sh")));
+        assert_eq!(program("no-such-program").unwrap(), None);
+    }
 }

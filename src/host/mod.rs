@@ -4,17 +4,21 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
 pub mod api_server;
+pub mod arp;
 pub mod capabilities;
 pub mod checkpoint;
+pub mod clock;
 pub mod container;
 pub mod cri;
 pub mod detached;
 pub mod disk;
 pub mod files;
 pub mod fragments;
+pub mod hardware;
 pub mod healthz;
 pub mod journal;
 pub mod kernel;
+pub mod labels;
 pub mod links;
 pub mod lock;
 pub mod look;
@@ -22,11 +26,15 @@ pub mod moment;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;
+pub mod nftables;
+pub mod os_release;
 pub mod parameters;
 pub mod ports;
 pub mod process;
 pub mod processes;
 pub mod propagation;
+pub mod proxies;
+pub mod resolver;
 pub mod signals;
 pub mod systemd;
 pub mod terminal;

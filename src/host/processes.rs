@@ -54,6 +54,13 @@ impl Process {
         text.split_terminator('\0').map(str::to_owned).collect()
     }
 
+    /// The variables it was started with, as `NAME=value`.
+    #[must_use]
+    pub fn environment(&self) -> Vec<String> {
+        let raw = files::read(Path::new(&format!("/proc/{}/environ", self.pid))).unwrap_or_default();
+        String::from_utf8_lossy(&raw).split_terminator('\0').map(str::to_owned).collect()
+    }
+
     /// Which of the kernel's namespaces of this kind (`mnt`, `net` ...) it is in, as the kernel names it.
     pub fn namespace(&self, kind: &str) -> Result<PathBuf, FileError> {
         namespace(&self.pid.to_string(), kind)

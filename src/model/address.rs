@@ -65,6 +65,16 @@ impl Cidr {
         self.base
     }
 
+    /// The last address.
+    #[must_use]
+    pub fn last(self) -> IpAddr {
+        let fixed = u32::from(self.length);
+        match self.base {
+            IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() | u32::MAX.checked_shr(fixed).unwrap_or(0)).into()),
+            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() | u128::MAX.checked_shr(fixed).unwrap_or(0)).into()),
+        }
+    }
+
     /// The number of leading bits that are fixed: 0 to 32, or 0 to 128.
     #[must_use]
     pub const fn length(self) -> u8 {
@@ -223,6 +233,9 @@ mod tests {
             let cidr: Cidr = format!("{base}/{length}").parse().unwrap();
             let same = length == 0 || (bits ^ other) >> (32 - u32::from(length)) == 0;
             prop_assert_eq!(cidr.contains(IpAddr::V4(other.into())), same);
+            prop_assert!(cidr.contains(cidr.last()));
+            let after = match cidr.last() { IpAddr::V4(last) => last.to_bits().checked_add(1), IpAddr::V6(_) => None };
+            prop_assert!(after.is_none_or(|after| !cidr.contains(IpAddr::V4(after.into()))));
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod layout;
 mod name;
 mod path_state;
 mod secret;
+mod validity;
 mod version;
 
 pub use address::{Cidr, NodeAddress, Port, Protocol};
@@ -20,6 +21,7 @@ pub use identity::NodeIdentity;
 pub use name::{NodeName, UnitName};
 pub use path_state::{Expected, PathState};
 pub use secret::Secret;
+pub use validity::Validity;
 pub use version::Version;
 
 /// Text that a user gave and that is not what it should be: what was found and what is allowed.

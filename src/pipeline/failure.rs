@@ -9,7 +9,7 @@ use crate::{
     health::{HealthError, Unhealthy},
     host::{capabilities, files::FileError, journal::quoted, lock::Held},
     output::Outcome,
-    plan::{NotAskedFor, PlanError, Skew},
+    plan::{NotAskedFor, PlanError},
     preflight::Refused,
     rehearse::RehearseError,
     transaction::{
@@ -51,9 +51,6 @@ pub enum Failure {
     /// A step between versions that has to be asked for.
     #[error(transparent)]
     NotAskedFor(#[from] NotAskedFor),
-    /// The kubelet may not serve under the API server.
-    #[error(transparent)]
-    Skew(#[from] Skew),
     /// The configuration does not let a version be remembered.
     #[error(transparent)]
     CannotRemember(#[from] CannotRemember),
@@ -155,7 +152,6 @@ impl Failure {
             | Self::NotRoot
             | Self::NoSystemd(_)
             | Self::NotAskedFor(_)
-            | Self::Skew(_)
             | Self::NoWayBack(_)
             | Self::Refused(_)
             | Self::Uninstall(UninstallError::NotOnTheHost) => Outcome::Refused,

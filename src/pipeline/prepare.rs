@@ -1,6 +1,9 @@
 //! From settings to a plan that preflight has cleared. Reads only, apart from undoing an earlier run that was killed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{Context, Failure, fetching};
 use crate::{
@@ -9,7 +12,7 @@ use crate::{
     host::{look, systemd::Systemd},
     model::NodeIdentity,
     output::Event,
-    plan::{self, Plan, Wanted},
+    plan::{self, Plan, PlanError, Wanted},
     preflight::{self, Cleared, Report, Subject},
     transaction::{Ground, journal},
 };
@@ -35,8 +38,8 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
         let text = "a run was ended in the middle, or is under way: the next one undoes it first, and finds another host";
         context.events.emit(Event::Warning { text: text.to_owned() });
     }
+    let identity = identity(context).await?;
     let facts = facts::host(settings)?;
-    let identity = plan::identity(settings, &facts)?;
     let current = generation::current(&context.opt)?;
     let artifacts = fetching::artifacts(context, &identity, current.as_ref()).await?;
     let facts = facts.with_mount_unit_of(current.as_ref()).with_foreign(facts::foreign(current.as_ref(), context.adopt)?);
@@ -47,23 +50,42 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
     Ok(Prepared { identity, wanted, observed, plan })
 }
 
+/// Who the node is. Whoever waits for a machine that is booting waits for its address, too.
+async fn identity(context: &Context) -> Result<NodeIdentity, Failure> {
+    let begun = Instant::now();
+    loop {
+        match plan::identity(&context.settings, &facts::node()) {
+            Err(PlanError::NodeAddress) if begun.elapsed() < context.wait => {}
+            identity => return Ok(identity?),
+        }
+        tokio::select! {
+            () = context.stop.cancelled() => return Err(Failure::Interrupted),
+            () = tokio::time::sleep(Duration::from_millis(250)) => {}
+        }
+    }
+}
+
 /// The local checks alone: what `hostlet preflight` runs.
 pub async fn local_preflight(context: &Context) -> Result<Report, Failure> {
-    let facts = facts::host(&context.settings)?;
-    let identity = plan::identity(&context.settings, &facts)?;
-    let subject = Subject { adopt: context.adopt, ..Subject::new(context.settings.clone(), identity) };
-    Ok(preflight::run(Arc::new(subject), &context.events).await)
+    check(context, identity(context).await?).await
 }
 
 /// Refuses to go on unless the host is fit.
 pub(super) async fn preflight(context: &Context, prepared: &Prepared) -> Result<Cleared, Failure> {
-    let subject = Subject { adopt: context.adopt, ..Subject::new(context.settings.clone(), prepared.identity.clone()) };
-    let report = preflight::run(Arc::new(subject), &context.events).await;
+    let report = check(context, prepared.identity.clone()).await?;
     let cleared = report.gate()?;
     for finding in cleared.warnings() {
         context.events.emit(Event::Warning { text: format!("{}: {}", finding.id, finding.observed) });
     }
     Ok(cleared)
+}
+
+async fn check(context: &Context, identity: NodeIdentity) -> Result<Report, Failure> {
+    let subject = Subject { adopt: context.adopt, wait: context.wait, ..Subject::new(context.settings.clone(), identity) };
+    tokio::select! {
+        () = context.stop.cancelled() => Err(Failure::Interrupted),
+        report = preflight::run(Arc::new(subject), &context.events) => Ok(report),
+    }
 }
 
 /// Where a transaction works.

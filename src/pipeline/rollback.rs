@@ -50,7 +50,7 @@ pub async fn rollback(configuration: &Configuration, context: impl FnOnce(Settin
 
     let facts = facts::host(&context.settings)?.with_mount_unit_of(Some(&manifest));
     let facts = facts.with_foreign(facts::foreign(Some(&manifest), false)?);
-    let identity = plan::identity(&context.settings, &facts)?;
+    let identity = plan::identity(&context.settings, &facts.node)?;
     let artifacts: Vec<Artifact> = manifest.contents.artifacts.iter().map(Artifact::from).collect();
     let now = plan::wanted(&context.settings, &facts, &identity, &artifacts)?;
     let wanted = plan::earlier(&manifest, copies, &facts);

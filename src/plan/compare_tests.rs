@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{Plan, Wanted, compare, footprint, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
-    facts::{Activity, Credentials, Foreign, HostFacts, KernelAbilities, Observed, RootMount, UnitFacts},
+    facts::{Activity, Credentials, Foreign, HostFacts, KernelAbilities, NodeFacts, Observed, RootMount, UnitFacts},
     generation::manifest::{Manifest, SCHEMA},
     model::{Artifact, Component, Digest, DigestOrigin, Expected, PathState, Secret, UnitName, layout},
     transaction::Change,
@@ -29,10 +29,12 @@ fn settings(sets: &[&str]) -> Settings {
 fn facts() -> HostFacts {
     HostFacts {
         foreign: Foreign::default(),
-        hostname: "Node-07".to_owned(),
-        machine: "x86_64".to_owned(),
+        node: NodeFacts {
+            hostname: "Node-07".to_owned(),
+            machine: "x86_64".to_owned(),
+            default_sources: vec!["10.0.1.7".parse().unwrap()],
+        },
         program: Digest::of(b"hostlet"),
-        default_sources: vec!["10.0.1.7".parse().unwrap()],
         resolved_stub: false,
         kernel: KernelAbilities { overlay: true, bridge_netfilter: true },
         root_mount: RootMount::Shared,
@@ -45,7 +47,7 @@ fn facts() -> HostFacts {
 }
 
 fn want(settings: &Settings, facts: &HostFacts) -> Wanted {
-    let identity = identity(settings, facts).unwrap();
+    let identity = identity(settings, &facts.node).unwrap();
     let artifact = |component: Component| Artifact {
         component,
         version: settings.version(component).unwrap().clone(),
@@ -255,9 +257,9 @@ fn the_footprint_covers_all_that_is_wanted_and_all_that_was() {
 
 #[test]
 fn the_host_name_becomes_the_node_name_in_lower_case_or_is_refused_with_the_remedy() {
-    assert_eq!(identity(&settings(&[]), &facts()).unwrap().name.as_str(), "node-07");
-    let bad = HostFacts { hostname: "node_07".to_owned(), ..facts() };
+    assert_eq!(identity(&settings(&[]), &facts().node).unwrap().name.as_str(), "node-07");
+    let bad = NodeFacts { hostname: "node_07".to_owned(), ..facts().node };
     assert!(identity(&settings(&[]), &bad).unwrap_err().to_string().contains("hostnamectl"));
-    let no_route = HostFacts { default_sources: Vec::new(), ..facts() };
+    let no_route = NodeFacts { default_sources: Vec::new(), ..facts().node };
     assert!(identity(&settings(&[]), &no_route).unwrap_err().to_string().contains("node.ip"));
 }

@@ -3,26 +3,26 @@
 use super::PlanError;
 use crate::{
     config::Settings,
-    facts::HostFacts,
+    facts::NodeFacts,
     model::{Architecture, NodeAddress, NodeIdentity, NodeName},
 };
 
 /// Finds the node's name, addresses and architecture.
-pub fn identity(settings: &Settings, facts: &HostFacts) -> Result<NodeIdentity, PlanError> {
+pub fn identity(settings: &Settings, facts: &NodeFacts) -> Result<NodeIdentity, PlanError> {
     let architecture =
         Architecture::from_machine(&facts.machine).ok_or_else(|| PlanError::Architecture(facts.machine.clone()))?;
     Ok(NodeIdentity { name: name(settings, facts)?, addresses: addresses(settings, facts)?, architecture })
 }
 
 /// The kubelet too takes the host's name in lower case (kubernetes: pkg/util/node GetHostname).
-fn name(settings: &Settings, facts: &HostFacts) -> Result<NodeName, PlanError> {
+fn name(settings: &Settings, facts: &NodeFacts) -> Result<NodeName, PlanError> {
     match &settings.node.name {
         Some(name) => Ok(name.clone()),
         None => facts.hostname.trim().to_lowercase().parse().map_err(|_| PlanError::NodeName(facts.hostname.clone())),
     }
 }
 
-fn addresses(settings: &Settings, facts: &HostFacts) -> Result<Vec<NodeAddress>, PlanError> {
+fn addresses(settings: &Settings, facts: &NodeFacts) -> Result<Vec<NodeAddress>, PlanError> {
     if !settings.node.addresses.is_empty() {
         return Ok(settings.node.addresses.clone());
     }

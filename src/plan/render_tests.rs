@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Wanted, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
-    facts::{Credentials, Foreign, HostFacts, KernelAbilities, RootMount},
+    facts::{Credentials, Foreign, HostFacts, KernelAbilities, NodeFacts, RootMount},
     model::{Digest, Expected, Secret},
 };
 
@@ -28,9 +28,11 @@ fn facts() -> HostFacts {
     HostFacts {
         foreign: Foreign::default(),
         program: Digest::of(b"hostlet"),
-        hostname: "node-07".to_owned(),
-        machine: "x86_64".to_owned(),
-        default_sources: vec!["10.0.1.7".parse().unwrap()],
+        node: NodeFacts {
+            hostname: "node-07".to_owned(),
+            machine: "x86_64".to_owned(),
+            default_sources: vec!["10.0.1.7".parse().unwrap()],
+        },
         resolved_stub: true,
         kernel: KernelAbilities { overlay: true, bridge_netfilter: false },
         root_mount: RootMount::Shared,
@@ -45,7 +47,7 @@ fn facts() -> HostFacts {
 fn render(text: &str) -> Wanted {
     let settings = parse(text);
     let facts = facts();
-    wanted(&settings, &facts, &identity(&settings, &facts).unwrap(), &[]).unwrap()
+    wanted(&settings, &facts, &identity(&settings, &facts.node).unwrap(), &[]).unwrap()
 }
 
 fn text(wanted: &Wanted, path: &str) -> String {

@@ -41,6 +41,8 @@ pub struct CheckDescription {
     pub severity: String,
     /// What helps in general; a finding may say something more exact.
     pub remedy: &'static str,
+    /// Whether `--wait` looks at it again.
+    pub waits: bool,
 }
 
 /// How much a check weighs.
@@ -63,7 +65,8 @@ pub(super) struct Check {
     pub(super) remedy: &'static str,
     /// After this long it is `unknown`.
     pub(super) deadline: Duration,
-    /// What it tests may become true by itself while a machine boots: [`Subject::wait`] is added to its deadline.
+    /// What it tests may become true by itself while a machine boots: where it blocks it is looked at again for as long as
+    /// [`Subject::wait`] says.
     pub(super) may_become_true: bool,
     pub(super) look: Look,
 }
@@ -100,6 +103,18 @@ pub(super) struct Judgement {
     pub(super) observed: String,
     pub(super) required: Option<String>,
     pub(super) remedy: Option<String>,
+    pub(super) again: Again,
+}
+
+/// Whether a check that may become true by itself is looked at again, where there is time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Where it blocks.
+    IfItBlocks,
+    /// In any case: this is no last word, since what was looked at is not there yet.
+    Yes,
+    /// Waiting does not help with this one.
+    No,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +128,7 @@ pub(super) enum Kind {
 
 impl Judgement {
     pub(super) fn pass(observed: impl Into<String>) -> Self {
-        Self { kind: Kind::Pass, observed: observed.into(), required: None, remedy: None }
+        Self { kind: Kind::Pass, observed: observed.into(), required: None, remedy: None, again: Again::IfItBlocks }
     }
 
     pub(super) fn warning(observed: impl Into<String>) -> Self {
@@ -131,6 +146,10 @@ impl Judgement {
     pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
+
+    pub(super) fn again(self, again: Again) -> Self {
+        Self { again, ..self }
+    }
 }
 
 impl Check {
@@ -146,7 +165,7 @@ impl Check {
             Weight::Always(severity) => severity.to_string(),
             Weight::Depends { on, .. } => on.to_owned(),
         };
-        CheckDescription { id: self.id, tests: self.tests, severity, remedy: self.remedy }
+        CheckDescription { id: self.id, tests: self.tests, severity, remedy: self.remedy, waits: self.may_become_true }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Is this host fit? Every check runs at once, looks without touching, and says what it saw, what is needed and what to do.
 //!
-//! Promise: [`run`] changes nothing on the host and ends within two seconds (plus [`Subject::wait`], for the checks that may
-//! become true by waiting), whatever hangs. A check that panics, runs out of time or cannot look is `unknown`, and an unknown
+//! Promise: [`run`] changes nothing on the host and ends within two seconds (plus [`Subject::wait`], where a check blocks that
+//! may become true by waiting), whatever hangs. A check that panics, runs out of time or cannot look is `unknown`, and an unknown
 //! blocks where a failure would. Only [`Report::gate`] makes a [`Cleared`].
 //!
 //! A check is one entry in the file of its family under `checks/`. Names, severities and remedies exist there and nowhere
@@ -9,6 +9,7 @@
 
 mod check;
 mod checks;
+mod page;
 mod report;
 mod runner;
 mod subject;
@@ -18,15 +19,16 @@ mod waivers;
 use std::sync::Arc;
 
 pub use check::{CheckDescription, Severity};
+pub use page::page;
 pub use report::{Cleared, Finding, Outcome, Refused, Report};
-pub use subject::{Places, Subject};
+pub use subject::{Looks, Places, Subject};
 
 use crate::output::{Event, Events};
 
 /// Looks at the host with every check at once.
 pub async fn run(subject: Arc<Subject>, events: &Events) -> Report {
     events.emit(Event::Stage { name: "preflight" });
-    let report = runner::run(checks::all(), subject).await;
+    let report = runner::run(checks::all(), subject, events).await;
     events.emit(Event::Note { text: report.summary() });
     report
 }

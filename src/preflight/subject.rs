@@ -1,10 +1,19 @@
 //! What the checks look at.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
+use tokio::sync::Mutex;
 
-use crate::{config::Settings, model::NodeIdentity};
+use crate::{
+    config::Settings,
+    host::api_server::{Answers, Unreachable},
+    model::{NodeIdentity, UnitName},
+};
 
 /// What is looked at: immutable, and shared by all checks.
 #[derive(Debug, Clone)]
@@ -19,6 +28,21 @@ pub struct Subject {
     pub adopt: bool,
     /// How much longer the checks may take that can become true by waiting (`--wait`): zero unless the host is still booting.
     pub wait: Duration,
+    /// What several checks look at together, once; empty at first.
+    pub looks: Looks,
+}
+
+/// Looks that checks share: the first that needs one makes it, and the others wait for it.
+#[derive(Debug, Clone, Default)]
+pub struct Looks {
+    pub(super) api_server: Arc<Mutex<Option<Seen>>>,
+}
+
+/// The last look at the API server.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) ended: Instant,
+    pub(super) answers: Arc<Result<Answers, Unreachable>>,
 }
 
 /// Directories and files of the host that checks look at.
@@ -32,6 +56,8 @@ pub struct Places {
     pub cni_executables: PathBuf,
     /// Where the runtime looks for CNI configuration.
     pub cni_configuration: PathBuf,
+    /// Where the runtime keeps images and containers.
+    pub images: PathBuf,
 }
 
 impl Default for Places {
@@ -41,6 +67,7 @@ impl Default for Places {
             cache: "/var/cache/hostlet".into(),
             cni_executables: "/opt/cni/bin".into(),
             cni_configuration: "/etc/cni/net.d".into(),
+            images: "/var/lib/containerd".into(),
         }
     }
 }
@@ -49,7 +76,8 @@ impl Subject {
     /// The usual places, no waiting.
     #[must_use]
     pub fn new(settings: Settings, identity: NodeIdentity) -> Self {
-        Self { settings, identity, places: Places::default(), adopt: false, wait: Duration::ZERO }
+        let places = Places { images: images_of(&settings.runtime.unit), ..Places::default() };
+        Self { settings, identity, places, adopt: false, wait: Duration::ZERO, looks: Looks::default() }
     }
 
     /// A field of KubeletConfiguration that the user set.
@@ -66,4 +94,14 @@ impl Subject {
     pub(super) fn refuses_cgroup_v1(&self) -> bool {
         self.kubelet_flag("failCgroupV1", self.settings.kubelet.version.minor() >= 35)
     }
+}
+
+/// Where a runtime keeps its images unless its own configuration says otherwise, which is not read.
+fn images_of(unit: &UnitName) -> PathBuf {
+    match unit.as_str() {
+        "crio.service" => "/var/lib/containers",
+        "docker.service" | "cri-docker.service" => "/var/lib/docker",
+        _ => "/var/lib/containerd",
+    }
+    .into()
 }

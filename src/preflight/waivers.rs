@@ -22,8 +22,12 @@ pub(super) fn apply(waivers: &[Waiver], findings: &mut Vec<Finding>, known: &BTr
                 Some(id) => format!("there is no check {:?}; did you mean {id:?}?", waiver.check),
                 None => format!("there is no check {:?}", waiver.check),
             });
-        } else if !waive(waiver, findings) {
-            complaints.push(format!("the waiver for {:?} was not needed: the check passed", waiver.check));
+        } else {
+            complaints.extend(match waive(waiver, findings) {
+                Effect::Waived => None,
+                Effect::NotNeeded => Some(format!("the waiver for {:?} was not needed: the check passed", waiver.check)),
+                Effect::Twice => Some(format!("{:?} is waived twice: the first reason counts", waiver.check)),
+            });
         }
     }
     if !complaints.is_empty() {
@@ -39,20 +43,24 @@ pub(super) fn apply(waivers: &[Waiver], findings: &mut Vec<Finding>, known: &BTr
     }
 }
 
-fn waive(waiver: &Waiver, findings: &mut [Finding]) -> bool {
-    let mut needed = false;
-    for finding in findings.iter_mut().filter(|finding| finding.id == waiver.check) {
-        match finding.outcome {
-            Outcome::Pass => {}
-            // A second waiver for the same check was as needed as the first.
-            Outcome::Waived { .. } => needed = true,
-            Outcome::Warning | Outcome::Failure | Outcome::Unknown => {
-                finding.outcome = Outcome::Waived { reason: waiver.reason.clone() };
-                needed = true;
-            }
+/// What a waiver did.
+enum Effect {
+    Waived,
+    NotNeeded,
+    /// Another one was first.
+    Twice,
+}
+
+fn waive(waiver: &Waiver, findings: &mut [Finding]) -> Effect {
+    let Some(finding) = findings.iter_mut().find(|finding| finding.id == waiver.check) else { return Effect::NotNeeded };
+    match finding.outcome {
+        Outcome::Pass => Effect::NotNeeded,
+        Outcome::Waived { .. } => Effect::Twice,
+        Outcome::Warning | Outcome::Failure | Outcome::Unknown => {
+            finding.outcome = Outcome::Waived { reason: waiver.reason.clone() };
+            Effect::Waived
         }
     }
-    needed
 }
 
 fn nearest(text: &str, known: &BTreeSet<&'static str>) -> Option<&'static str> {

@@ -18,6 +18,8 @@ use crate::{
 const HOSTLET: &str = "/usr/local/sbin/hostlet";
 /// Where the copy has its configuration.
 const CONFIGURATION: &str = "/etc/hostlet/hostlet.toml";
+/// And what is laid over it: the last of the drop-ins.
+const DROP_IN: &str = "/etc/hostlet/hostlet.d/99-rehearsal.toml";
 
 /// What to rehearse.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,8 @@ pub struct RehearsalOptions {
     /// The configuration; without one, stand-ins are installed from a mirror in the copy. The copy has no network beyond
     /// itself, so what a configuration names must lie on this machine: `file://` sources, or downloads in the cache.
     pub configuration: Option<PathBuf>,
+    /// A drop-in beside the configuration, where there is one.
+    pub drop_in: Option<String>,
     /// Further arguments of the `install` that is rehearsed: `--set key=value`, `-v` ...
     pub arguments: Vec<String>,
 }
@@ -75,6 +79,9 @@ async fn rehearse(options: RehearsalOptions, events: &Events) -> Result<Rehearsa
     machine.copy_in(Path::new("/proc/self/exe"), HOSTLET, 0o755).await?;
     if let Some(configuration) = &options.configuration {
         machine.copy_in(configuration, CONFIGURATION, 0o600).await?;
+        if let Some(text) = &options.drop_in {
+            machine.write(DROP_IN, text.as_str(), 0o600).await?;
+        }
     } else {
         note(
             "no configuration: kubelet and flanneld are hostlet's stand-ins, served by a mirror in the copy; systemd, \

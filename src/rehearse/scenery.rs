@@ -1,4 +1,5 @@
-//! What a rehearsal without a configuration plays in: artifacts, a mirror, credentials and a configuration for them.
+//! What a rehearsal without a configuration plays in: artifacts, a mirror, credentials and a configuration for them. The
+//! mirror plays the API server as well: it tells a version, and knows no Node.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
@@ -23,7 +24,8 @@ pub async fn set_up_stand_ins(
          {hostlet} stand-in mirror --directory /srv/mirror --listen {MIRROR} --ca-out /srv/mirror-ca.crt"
     );
     machine.script(&serve).await?;
-    // Nobody takes these; they look like what a cluster gives out.
+    machine.write("/srv/mirror/version", version(&made), 0o644).await?;
+    // Nobody looks at these; they look like what a cluster gives out.
     machine.write("/etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n", 0o600).await?;
     machine.write("/etc/hostlet/flannel-token", "a-rehearsal-has-no-service-accounts\n", 0o600).await?;
     let cgroup_v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
@@ -32,8 +34,17 @@ pub async fn set_up_stand_ins(
     Ok(())
 }
 
+/// What an API server of the kubelet's version tells.
+fn version(made: &BTreeMap<Component, Made>) -> String {
+    let version = made.get(&Component::Kubelet).map_or("", |made| made.version.as_str());
+    let mut numbers = version.split('.');
+    let mut next = || numbers.next().unwrap_or_default();
+    serde_json::json!({ "major": next(), "minor": next(), "gitVersion": format!("v{version}") }).to_string()
+}
+
 fn render(made: &BTreeMap<Component, Made>, cgroup_v2: bool, no_swap: bool) -> String {
     let mut text = TEMPLATE
+        .replace("{server}", &format!("https://{MIRROR}"))
         .replace("{fail-cgroup-v1}", if cgroup_v2 { "true" } else { "false" })
         .replace("{fail-swap-on}", if no_swap { "true" } else { "false" });
     for (component, made) in made {
@@ -62,6 +73,7 @@ mod tests {
         let text = render(&BTreeMap::from(made), false, true);
         let table: toml::Table = text.parse().unwrap();
         assert_eq!(table["kubelet"]["version"].as_str(), Some("1.2.3"));
+        assert_eq!(table["cluster"]["server"].as_str(), Some("https://127.0.0.1:8443"));
         assert_eq!(table["kubelet"]["config"]["failCgroupV1"].as_bool(), Some(false));
         assert_eq!(table["cni"]["flannel-version"].as_str(), Some("1.2.3"));
         assert_eq!(table["sources"]["kubelet"]["url"].as_str(), Some("https://127.0.0.1:8443/kubelet/v{version}/{arch}"));

@@ -1,4 +1,5 @@
-//! A mirror of the projects' servers: files over HTTPS, with an authority of its own, and with faults on demand.
+//! A mirror of the projects' servers: files over HTTPS, with an authority of its own, and with faults on demand. It plays
+//! the API server, too, as far as its directory has what that would answer: `version`, `api/v1/nodes/<name>`.
 
 use std::{
     collections::BTreeMap,
@@ -59,6 +60,10 @@ pub enum MirrorError {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Fault {
+    /// 401.
+    Unauthorized,
+    /// 403.
+    Forbidden,
     /// 404.
     NotFound,
     /// 503.
@@ -150,6 +155,8 @@ async fn answer(
 ) -> std::io::Result<()> {
     let fault = fault(directory, target);
     match &fault {
+        Some(Fault::Unauthorized) => return respond(stream, "401 Unauthorized", "", b"who is there?\n").await,
+        Some(Fault::Forbidden) => return respond(stream, "403 Forbidden", "", b"not you\n").await,
         Some(Fault::NotFound) => return respond(stream, "404 Not Found", "", b"no such file\n").await,
         Some(Fault::Unavailable) => return respond(stream, "503 Service Unavailable", "", b"try again later\n").await,
         Some(Fault::Html) => {
@@ -164,7 +171,10 @@ async fn answer(
         None => None,
     };
     let Some(mut file) = file else {
-        return respond(stream, "404 Not Found", "", b"no such file\n").await;
+        // As an API server says it.
+        let status = br#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}"#;
+        let body: &[u8] = if target.starts_with("/api/") { status } else { b"no such file\n" };
+        return respond(stream, "404 Not Found", "", body).await;
     };
     let length = file.metadata().await?.len();
     let start = start.min(length);
@@ -176,8 +186,9 @@ async fn answer(
         ("206 Partial Content", format!("Content-Range: bytes {start}-{}/{length}\r\n", length.saturating_sub(1)))
     };
     let header = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n{range}\
-         Content-Length: {rest}\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 {status}\r\n{}Content-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n{range}\
+         Content-Length: {rest}\r\nConnection: close\r\n\r\n",
+        date()
     );
     stream.write_all(header.as_bytes()).await?;
     if !head {
@@ -211,9 +222,17 @@ async fn body(
 }
 
 async fn respond(stream: &mut (impl AsyncWrite + Unpin), status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
-    let header = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let (date, length) = (date(), body.len());
+    let header = format!("HTTP/1.1 {status}\r\n{date}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.write_all(header.as_bytes()).await?;
     stream.write_all(body).await
+}
+
+/// The header with this machine's clock.
+fn date() -> String {
+    let now = jiff::Timestamp::now();
+    let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
+    text.map(|text| format!("Date: {text}\r\n")).unwrap_or_default()
 }
 
 fn fault(directory: &Path, target: &str) -> Option<Fault> {

@@ -7,18 +7,30 @@
 )]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
+mod api_server;
 mod fetch;
+mod guard;
 mod kill;
 mod machine;
 mod namespaces;
 mod ns_mounts;
 mod ns_ports;
 mod ns_preflight;
+mod ns_preflight_apiserver;
 mod ns_preflight_cri;
+mod ns_preflight_labels;
+mod ns_preflight_machine;
+mod ns_preflight_names;
+mod ns_preflight_neighbours;
+mod ns_preflight_others;
+mod ns_preflight_packets;
+mod ns_preflight_read_only;
+mod ns_preflight_sources;
 mod ns_preflight_world;
 mod ns_propagation;
 mod ns_tree;
 mod ns_unmount;
+mod preflight_cases;
 mod sys_adopt;
 mod sys_downtime;
 mod sys_install;
@@ -26,6 +38,8 @@ mod sys_kill;
 mod sys_kill_uninstall;
 mod sys_machine;
 mod sys_preflight;
+mod sys_preflight_local;
+mod sys_preflight_others;
 mod sys_rehearse;
 mod sys_sequences;
 mod sys_standin;

@@ -156,9 +156,14 @@ fn ns_outgoing_connections_that_may_take_the_nodes_ports_are_warned_of() {
     on_a_fresh_host(|| {
         passes(subject(), "ephemeral-range", "none of them the node's");
         sh("echo '1024 65000' > /proc/sys/net/ipv4/ip_local_port_range");
-        let found = ends(subject(), "ephemeral-range", &Outcome::Warning, "1024-65000 contains 10248,10249,10250,10256,8472");
-        assert!(found.remedy.unwrap().contains("ip_local_reserved_ports=10248,10249,10250,10256,8472"));
-        sh("echo 8472,10248-10256 > /proc/sys/net/ipv4/ip_local_reserved_ports");
+        let found = ends(
+            subject(),
+            "ephemeral-range",
+            &Outcome::Warning,
+            "1024-65000 contains 10248,10249,10250,10256,8472,30000-32767",
+        );
+        assert!(found.remedy.unwrap().contains("ip_local_reserved_ports=10248,10249,10250,10256,8472,30000-32767"));
+        sh("echo 8472,10248-10256,30000-32767 > /proc/sys/net/ipv4/ip_local_reserved_ports");
         passes(subject(), "ephemeral-range", "none of them the node's");
     });
 }

@@ -189,7 +189,9 @@ fn ns_what_is_no_listening_socket_is_named() {
         let found = fails(subject(), "cri", "/mnt/host/cri.sock does not exist (unit containerd.service)");
         assert!(found.remedy.unwrap().contains("systemctl start containerd.service"));
         sh("mkfifo /mnt/host/cri.sock");
+        let start = Instant::now();
         fails(subject(), "cri", "/mnt/host/cri.sock is a named pipe, not a socket");
+        println!("a FIFO instead of the CRI socket: the whole preflight took {} ms", start.elapsed().as_millis());
         sh("rm /mnt/host/cri.sock && touch /mnt/host/cri.sock");
         fails(subject(), "cri", "/mnt/host/cri.sock is a regular file, not a socket");
         sh("rm /mnt/host/cri.sock");
@@ -202,7 +204,9 @@ fn ns_what_is_no_listening_socket_is_named() {
 fn ns_a_runtime_that_takes_connections_and_never_answers_fails_within_two_seconds() {
     on_a_fresh_host(|| {
         let _silent = runtime_apart(Path::new("/mnt/host/cri.sock"), "unchanged");
+        let start = Instant::now();
         fails(subject(), "cri", "/mnt/host/cri.sock takes connections and does not answer");
+        println!("a CRI that accepts and never answers: the whole preflight took {} ms", start.elapsed().as_millis());
     });
 }
 
@@ -221,5 +225,46 @@ fn ns_a_listener_whose_queue_is_full_fails_within_two_seconds() {
         });
         while receiver.recv_timeout(Duration::from_millis(300)).is_ok() {}
         fails(subject(), "cri", "/mnt/host/cri.sock takes connections and does not answer");
+    });
+}
+
+#[test]
+fn ns_a_second_runtime_that_answers_is_named_beside_the_configured_one() {
+    on_a_fresh_host(|| {
+        sh("rm /mnt/host/cri.sock && mkdir /run/crio");
+        let with_both = |configured: bool| {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let events: Events = Arc::new(Silent);
+            let report = runtime.block_on(async {
+                let served = |path: &str| tokio::spawn(serve(path.into(), HEALTHY));
+                served("/run/crio/crio.sock");
+                if configured {
+                    served("/mnt/host/cri.sock");
+                }
+                run(Arc::new(subject()), &events).await
+            });
+            sh("rm -f /run/crio/crio.sock /mnt/host/cri.sock");
+            report.findings.into_iter().find(|finding| finding.id == "cri").unwrap()
+        };
+        let found = with_both(true);
+        assert_eq!(found.outcome, Outcome::Warning, "{found:#?}");
+        assert!(found.observed.contains("containerd 1.6.20 on /run/crio/crio.sock answers as well"), "{found:#?}");
+        assert!(found.observed.contains("/mnt/host/cri.sock of containerd.service"), "{found:#?}");
+        // The one that is configured is not there, and the other one is.
+        let found = with_both(false);
+        assert_eq!(found.outcome, Outcome::Failure, "{found:#?}");
+        assert!(found.remedy.unwrap().contains("runtime.socket = \"/run/crio/crio.sock\" and runtime.unit = \"crio.service\""));
+    });
+}
+
+#[test]
+fn ns_a_second_socket_that_hangs_is_not_waited_for() {
+    on_a_fresh_host(|| {
+        sh("mkdir /run/crio");
+        let _silent = runtime_apart(Path::new("/run/crio/crio.sock"), "unchanged");
+        let start = Instant::now();
+        let (found, _) = with_runtime(HEALTHY, subject(), "cri");
+        assert_eq!(found.outcome, Outcome::Pass, "{found:#?}");
+        println!("a second runtime that never answers: the whole preflight took {} ms", start.elapsed().as_millis());
     });
 }

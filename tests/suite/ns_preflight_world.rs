@@ -1,5 +1,6 @@
 //! A host of a test's own: new mount, network and pid namespaces, in which the test is process 1, with its own /etc and
-//! /run, an address, a default route, and hostlet's directories below /mnt/host. Nothing of it outlives the test.
+//! /run, an address, a default route, hostlet's directories below /mnt/host, and something called iptables, since not every
+//! machine that tests run on has one. Nothing of it outlives the test.
 
 use std::{
     any::type_name_of_val,
@@ -16,7 +17,7 @@ use hostlet::{
     config::{Backend, Cni, Datastore, Flannel, FlannelIdentity, Kubelet, Node, Preflight, Role, Runtime, Settings, Sources},
     model::{Architecture, NodeIdentity, Port, Version},
     output::{Events, Silent},
-    preflight::{Finding, Outcome, Places, Report, Subject, run},
+    preflight::{Finding, Looks, Outcome, Places, Report, Subject, run},
 };
 
 const REACHED: &str = "HOSTLET_TEST_REACHED";
@@ -36,6 +37,8 @@ pub(crate) fn on_a_fresh_host(body: impl FnOnce()) {
             ip link set lo up && ip link add bridge0 type bridge && ip link set bridge0 up
             ip address add 10.0.1.7/24 dev bridge0 && ip route add default via 10.0.1.1
             echo 1 > /proc/sys/net/ipv4/ip_forward
+            echo 10.0.1.7 node-07 >> /etc/hosts
+            mount -t tmpfs tmpfs /usr/local/sbin && cp /bin/true /usr/local/sbin/iptables
             touch /mnt/host/cri.sock");
         body();
     });
@@ -60,13 +63,14 @@ pub(crate) fn through(program: &str, arguments: &[&str], name: &str, body: impl 
         return body();
     }
     let test = name.strip_prefix("suite::").unwrap().split("::{{closure}}").next().unwrap();
+    let package = if program == "strace" { "strace" } else { "util-linux" };
     let output = Command::new(program)
         .args(arguments)
         .arg(env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(REACHED, format!("{reached}\n{key}"))
         .output()
-        .unwrap_or_else(|error| panic!("{program} (package util-linux) cannot be started: {error}"));
+        .unwrap_or_else(|error| panic!("{program} (package {package}) cannot be started: {error}"));
     let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && printed.contains("1 passed"), "{test} through {program}:\n{printed}");
     print!("{printed}");
@@ -95,7 +99,12 @@ impl Drop for Running {
 
 /// Starts a program and leaves it running.
 pub(crate) fn start(program: &str, arguments: &[&str]) -> Running {
-    Running(Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap())
+    let running = Running(Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap());
+    // The kernel lets the parent go on before it has given the child its new name.
+    let name: String = Path::new(program).file_name().unwrap().to_string_lossy().chars().take(15).collect();
+    let comm = format!("/proc/{}/comm", running.0.id());
+    until("its name", || std::fs::read_to_string(&comm).is_ok_and(|found| found.trim_end() == name));
+    running
 }
 
 /// Waits until it is so, for at most five seconds.
@@ -170,8 +179,9 @@ pub(crate) fn subject() -> Subject {
         cache: host.join("cache"),
         cni_executables: host.join("cni/bin"),
         cni_configuration: host.join("cni/net.d"),
+        images: host.join("images"),
     };
-    Subject { settings, identity, places, adopt: false, wait: Duration::ZERO }
+    Subject { settings, identity, places, adopt: false, wait: Duration::ZERO, looks: Looks::default() }
 }
 
 /// Sets a field of KubeletConfiguration.

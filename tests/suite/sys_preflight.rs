@@ -1,29 +1,29 @@
 //! Preflight on a booted copy of this machine, with its own systemd, D-Bus and a real containerd.
 
-use hostlet::rehearse::Machine;
+use hostlet::rehearse::{Machine, set_up_stand_ins};
 use serde_json::Value;
 
 use crate::machine::{HOSTLET, boot_with_hostlet};
 
 /// What the whole preflight says there.
-async fn preflight(machine: &Machine) -> Value {
+pub(crate) async fn preflight(machine: &Machine) -> Value {
     let output = machine.run(&[HOSTLET, "--output", "json", "preflight"]).await.unwrap();
     let mut values = output.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     values.rfind(|value| value.get("findings").is_some()).unwrap_or_else(|| panic!("{output}"))
 }
 
 /// Asserts how a check ended there, and what it said.
-fn ended(report: &Value, id: &str, outcome: &str, said: &str) {
+pub(crate) fn ended(report: &Value, id: &str, outcome: &str, said: &str) {
     let findings = report["findings"].as_array().unwrap();
     let finding = findings.iter().find(|finding| finding["id"] == id).unwrap();
     let observed = finding["observed"].as_str().unwrap();
     assert!(finding["outcome"] == outcome && observed.contains(said), "{finding:#}");
 }
 
-async fn booted() -> Machine {
+pub(crate) async fn booted() -> Machine {
     let machine = boot_with_hostlet().await;
-    let settings = "[kubelet.config]\nfailCgroupV1 = false\n[flannel]\nenabled = false\n";
-    machine.write("/etc/hostlet/hostlet.toml", settings, 0o644).await.unwrap();
+    set_up_stand_ins(&machine, HOSTLET, "/etc/hostlet/hostlet.toml", "{}").await.unwrap();
+    machine.script("sed -i 's/^.flannel.$/&\\nenabled = false/' /etc/hostlet/hostlet.toml").await.unwrap();
     machine
 }
 
@@ -72,9 +72,8 @@ async fn sys_what_is_wrong_with_units_is_named_by_unit() {
 #[tokio::test]
 async fn sys_a_port_held_by_another_unit_is_named_with_it() {
     let machine = booted().await;
-    crate::machine::serve_artifacts(&machine, "{}").await;
     let settings = "[preflight]\nextra-ports = [\"tcp/8443\"]\n";
     machine.write("/etc/hostlet/hostlet.d/ports.toml", settings, 0o644).await.unwrap();
     ended(&preflight(&machine).await, "port-bind", "failure", "8443/tcp is held by hostlet (pid ");
-    ended(&preflight(&machine).await, "port-bind", "failure", ", mirror.service)");
+    ended(&preflight(&machine).await, "port-bind", "failure", ", hostlet-mirror.service)");
 }

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt, fs, io,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     path::Path,
 };
 
@@ -89,6 +90,25 @@ impl Holders {
         let links = links::links().map_err(HolderError::Devices)?;
         let owners = if sockets.is_empty() { HashMap::new() } else { owners(&sockets)? };
         Ok(Self { sockets, links, owners })
+    }
+
+    /// The processes that listen on ports of this range, on whatever address.
+    pub fn listening_in(range: &RangeInclusive<u16>) -> Result<Vec<(Protocol, u16, Process)>, HolderError> {
+        let mut sockets = sockets()?;
+        sockets.retain(|socket| !socket.is_client && range.contains(&socket.local.port()));
+        if sockets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let owners = owners(&sockets)?;
+        let mut found: Vec<(Protocol, u16, Process)> = Vec::new();
+        for socket in sockets {
+            let port = socket.local.port();
+            let Some(owner) = owners.get(&socket.inode) else { continue };
+            if !found.iter().any(|(protocol, number, _)| *protocol == socket.protocol && *number == port) {
+                found.push((socket.protocol, port, owner.clone()));
+            }
+        }
+        Ok(found)
     }
 
     /// Who is in the way of this.

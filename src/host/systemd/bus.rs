@@ -35,6 +35,8 @@ pub(super) trait Manager {
     fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<(String, String, String)>>;
 
     #[zbus(property)]
+    fn environment(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;
 }
 

@@ -232,6 +232,16 @@ impl Systemd {
         sandboxing::find(&state, &specific)
     }
 
+    /// The variables that a unit's processes are started with, as far as unit files and systemd itself set them: those of an
+    /// `EnvironmentFile=` are read when the unit starts.
+    pub async fn environment(&self, unit: &UnitName) -> Result<Vec<String>, SystemdError> {
+        let doing = || SystemdError::doing(format!("asking for the environment of {unit}"));
+        let own = async { self.manager().await?.environment().await }.await.map_err(doing())?;
+        let (_, mut specific) = self.properties(unit).await.map_err(doing())?;
+        let set = specific.remove("Environment").and_then(|list| Vec::<String>::try_from(list).ok()).unwrap_or_default();
+        Ok(own.into_iter().chain(set).collect())
+    }
+
     async fn manager(&self) -> zbus::Result<ManagerProxy<'_>> {
         ManagerProxy::builder(&self.connection).cache_properties(zbus::proxy::CacheProperties::No).build().await
     }

@@ -15,26 +15,15 @@ use crate::{
     },
 };
 
-pub(super) const CHECKS: &[Check] = &[
-    Check {
-        id: "existing",
-        tests: "no other kubelet, flanneld or Kubernetes distribution runs on this host or is installed as a unit",
-        weight: ERROR,
-        remedy: "stop and remove it",
-        deadline: USUAL,
-        may_become_true: false,
-        look: Look::Blocking(existing),
-    },
-    Check {
-        id: "leftovers",
-        tests: "no other installation's static pods or CNI configuration is left in the directories that kubelet and runtime read",
-        weight: ERROR,
-        remedy: "move the files away, for example: mkdir /root/old && mv FILE /root/old/",
-        deadline: USUAL,
-        may_become_true: false,
-        look: Look::Blocking(leftovers),
-    },
-];
+pub(super) const CHECKS: &[Check] = &[Check {
+    id: "existing",
+    tests: "no other kubelet, flanneld or Kubernetes distribution runs on this host or is installed as a unit or container",
+    weight: ERROR,
+    remedy: "stop and remove it",
+    deadline: USUAL,
+    may_become_true: false,
+    look: Look::Blocking(existing),
+}];
 
 /// Whether hostlet has installed something here, and this is thus a second run: also where the link to the generation in
 /// force is what somebody removed.
@@ -55,7 +44,7 @@ const PROGRAMS: [&str; 10] =
     ["kubelet", "flanneld", "hyperkube", "k3s", "k3s-server", "k3s-agent", "rke2", "k0s", "kubelite", "microk8s"];
 
 /// Units of other installations, and how each is removed.
-const UNITS: [(&str, &str); 9] = [
+const UNITS: [(&str, &str); 10] = [
     ("kubelet.service", "apt-get remove kubelet kubeadm (or dnf remove), and rm -r /etc/systemd/system/kubelet.service*"),
     ("flanneld.service", "remove the package or the unit that brings flanneld"),
     ("k3s.service", "k3s-uninstall.sh"),
@@ -65,12 +54,21 @@ const UNITS: [(&str, &str); 9] = [
     ("k0scontroller.service", "k0s stop; k0s reset"),
     ("k0sworker.service", "k0s stop; k0s reset"),
     ("snap.microk8s.daemon-kubelite.service", "snap remove microk8s"),
+    ("snap.kubelet.daemon.service", "snap remove kubelet"),
 ];
 
 fn existing(subject: &Subject) -> Looked {
     let (mut found, mut remedies, mut adopted) = (Vec::new(), Vec::new(), Vec::new());
     let mut adoptable = false;
-    for process in Process::all()? {
+    let processes = Process::all()?;
+    for (container, name) in docker_containers()? {
+        // One that runs is found as a process.
+        if !processes.iter().any(|process| process.control_group.contains(&container)) {
+            found.push(format!("the container {name} ({}) of Docker's, stopped, is a kubelet's", short(&container)));
+            remedies.push(format!("docker rm --force {name}"));
+        }
+    }
+    for process in processes {
         if PROGRAMS.contains(&process.name.as_str()) && !is_ours(subject, &process, &process.name) {
             let can_be_adopted = can_be_adopted(&process);
             if can_be_adopted && subject.adopt {
@@ -116,13 +114,43 @@ pub(super) fn can_be_adopted(process: &Process) -> bool {
     process.name == "kubelet" && service && !process.is_in_container()
 }
 
+/// As Docker shows the id of a container.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// The containers that Docker keeps for a kubelet, by id and name, running or not: Docker starts them again. RKE names its
+/// own `kubelet`.
+fn docker_containers() -> Result<Vec<(String, String)>, Unclear> {
+    let directory = Path::new("/var/lib/docker/containers");
+    let mut found = Vec::new();
+    for id in files::names(directory)? {
+        let Some(text) = if_present(files::read_text(&directory.join(&id).join("config.v2.json")))? else { continue };
+        let Ok(container) = serde_json::from_str::<Container>(&text) else { continue };
+        let program = container.path.rsplit('/').next().unwrap_or_default();
+        let name = container.name.trim_start_matches('/');
+        if name == "kubelet" || PROGRAMS.contains(&program) {
+            found.push((id, name.to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+/// A container, as Docker writes it down.
+#[derive(Default, serde::Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Container {
+    name: String,
+    path: String,
+}
+
 fn stopping(process: &Process) -> String {
     if process.is_in_pod() {
         return format!("kubectl delete the DaemonSet that runs {}", process.name);
     }
     if process.is_in_container() {
         let id = process.control_group.rsplit(['/', '-']).next().unwrap_or_default().trim_end_matches(".scope");
-        return format!("docker rm --force {} (or what manages this container)", id.get(..12).unwrap_or(id));
+        return format!("docker rm --force {} (or what manages this container)", short(id));
     }
     match process.unit() {
         Some(unit) if unit.ends_with(".service") => format!("systemctl disable --now {unit}"),
@@ -185,29 +213,6 @@ fn is_ours_in_etc(unit: &str, home: &str) -> Result<bool, Unclear> {
 fn is_masked(drop_in: &str) -> Result<bool, Unclear> {
     let path = Path::new(layout::UNITS).join("kubelet.service.d").join(drop_in);
     Ok(look::link_target(&path)?.is_some_and(|target| target == Path::new("/dev/null")))
-}
-
-/// What the kubelet and the runtime would act on: manifests of static pods, and a CNI configuration that sorts before or
-/// beside ours, since the runtime takes the first.
-fn leftovers(subject: &Subject) -> Looked {
-    let mut found = Vec::new();
-    let installed = is_installed(subject);
-    let manifests = Path::new("/etc/kubernetes/manifests");
-    for name in files::names(manifests)?.into_iter().filter(|name| !name.starts_with('.')) {
-        // After the first installation they are the cluster's own.
-        if !installed && !subject.adopt {
-            found.push(format!("{} would be started as a static pod", manifests.join(name).display()));
-        }
-    }
-    let directory = &subject.places.cni_configuration;
-    let configuration = |name: &String| [".conf", ".conflist", ".json"].iter().any(|end| name.ends_with(end));
-    for name in files::names(directory)?.into_iter().filter(configuration) {
-        let ours = name == "10-flannel.conflist" && (installed || subject.settings.flannel.is_some());
-        if !ours && subject.settings.flannel.is_some() {
-            found.push(format!("{} is another CNI configuration", directory.join(name).display()));
-        }
-    }
-    Ok(if found.is_empty() { Judgement::pass("none") } else { Judgement::failure(found.join("\n")) })
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use crate::{
     config::Backend,
-    host::kernel::{self, Module},
+    host::{
+        capabilities::{Capability, Privileges},
+        kernel::{self, Module},
+    },
     preflight::{
         Subject,
         check::{Check, ERROR, Judgement, Look, Looked, USUAL, Unclear},
@@ -62,13 +65,19 @@ fn modules(subject: &Subject) -> Looked {
     for (name, option) in needed {
         match kernel::module(name, option)? {
             Module::Present => present.push(name.to_owned()),
-            Module::Loadable => present.push(format!("{name} (will be loaded by install)")),
+            Module::Loadable if name == "overlay" && !may_load_modules()? => return Ok(not_allowed(name)),
+            // overlay is what install loads; the others the kernel loads itself when it is asked for what they bring.
+            Module::Loadable if name == "overlay" => present.push(format!("{name} ({BY_INSTALL})")),
+            Module::Loadable => present.push(format!("{name} (loaded when it is needed)")),
             Module::Absent => absent.push(name),
             Module::Unknown => unclear.push(name),
         }
     }
     if !absent.is_empty() {
         return Ok(Judgement::failure(format!("the kernel has no {}", absent.join(", "))));
+    }
+    if let Some(trouble) = tunnel(subject, &unclear)? {
+        return Ok(trouble);
     }
     Ok(if unclear.is_empty() {
         Judgement::pass(present.join(", "))
@@ -78,6 +87,41 @@ fn modules(subject: &Subject) -> Looked {
         Judgement::warning(format!("{names}: neither /lib/modules nor the kernel's configuration tells"))
             .remedy(format!("modprobe --all {names}"))
     })
+}
+
+/// Modules that the kernel loads when they are asked for need no capability of ours; those that install loads do.
+fn may_load_modules() -> Result<bool, Unclear> {
+    Ok(Privileges::own()?.has(Capability::SysModule))
+}
+
+fn not_allowed(name: &str) -> Judgement {
+    Judgement::failure(format!(
+        "{name} is not loaded, and hostlet may not load it: it lacks {}",
+        Capability::SysModule.as_str()
+    ))
+    .remedy(format!("modprobe {name} on the host itself, and the same in /etc/modules-load.d"))
+}
+
+/// The udp backend opens /dev/net/tun: a kernel that can is not enough where the device is missing or forbidden, as in
+/// containers.
+fn tunnel(subject: &Subject, unclear: &[&str]) -> Result<Option<Judgement>, Unclear> {
+    let udp = matches!(subject.settings.flannel.as_ref().map(|flannel| flannel.backend), Some(Backend::Udp { .. }));
+    // Where it is yet to be loaded, opening it would do so.
+    if !udp || unclear.contains(&"tun") || kernel::module("tun", "TUN")? != Module::Present {
+        return Ok(None);
+    }
+    Ok(kernel::open_tun().err().map(|error| {
+        Judgement::failure(error.to_string())
+            .required("/dev/net/tun, for flannel's udp backend")
+            .remedy("mkdir -p /dev/net && mknod /dev/net/tun c 10 200; or set flannel.backend to vxlan, host-gw or wireguard")
+    }))
+}
+
+/// Whether pods have IPv6: then install sets that family's parameters, too.
+fn has_ipv6(subject: &Subject) -> bool {
+    let settings = &subject.settings;
+    settings.node.addresses.iter().any(|address| address.ip().is_ipv6())
+        || settings.flannel.as_ref().is_some_and(|flannel| flannel.ipv6_network.is_some())
 }
 
 /// The settings that are not as wanted. `None`: the kernel has no such setting.
@@ -111,16 +155,15 @@ fn shown(settings: &[(&str, Option<String>)]) -> String {
 }
 
 fn forwarding(subject: &Subject) -> Looked {
-    let ipv6 = subject.settings.flannel.as_ref().is_some_and(|flannel| flannel.ipv6_network.is_some());
     let mut wanted = vec![("net.ipv4.ip_forward", "1")];
-    if ipv6 {
+    if has_ipv6(subject) {
         wanted.push(("net.ipv6.conf.all.forwarding", "1"));
     }
     let found = differing(&wanted)?;
     Ok(if found.is_empty() {
         Judgement::pass("it does")
     } else if found.iter().any(|(_, value)| value.is_none()) {
-        Judgement::failure(shown(&found)).remedy("boot a kernel with IPv4, and with IPv6 where flannel.ipv6_network is set")
+        Judgement::failure(shown(&found)).remedy("boot a kernel with IPv4, and with IPv6 where flannel.ipv6-network is set")
     } else if are_writable(&found)? {
         Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found)))
     } else {
@@ -135,13 +178,18 @@ fn bridge_netfilter(subject: &Subject) -> Looked {
         Some(flannel) if flannel.nftables => return Ok(Judgement::pass("not needed with nftables")),
         Some(_) => {}
     }
-    let found = differing(&[("net.bridge.bridge-nf-call-iptables", "1"), ("net.bridge.bridge-nf-call-ip6tables", "1")])?;
+    let mut wanted = vec![("net.bridge.bridge-nf-call-iptables", "1")];
+    if has_ipv6(subject) {
+        wanted.push(("net.bridge.bridge-nf-call-ip6tables", "1"));
+    }
+    let found = differing(&wanted)?;
     if found.is_empty() {
         return Ok(Judgement::pass("they do"));
     }
     if found.iter().any(|(_, value)| value.is_none()) {
         return Ok(match kernel::module("br_netfilter", "BRIDGE_NETFILTER")? {
             Module::Absent => Judgement::failure("the kernel has no br_netfilter"),
+            Module::Loadable if !may_load_modules()? => not_allowed("br_netfilter"),
             Module::Loadable | Module::Present => Judgement::pass(format!("br_netfilter is not loaded: {BY_INSTALL}")),
             Module::Unknown => Judgement::warning("br_netfilter is not loaded, and nothing tells whether it can be")
                 .remedy("modprobe br_netfilter"),

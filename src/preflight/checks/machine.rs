@@ -1,17 +1,21 @@
-//! The machine: processor, kernel, names.
+//! The machine: its processor, its kernel, its operating system, its ids.
 
 use std::path::Path;
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use crate::{
     config::Backend,
     host::{
         files::{self, if_present},
+        hardware,
         kernel::Kernel,
+        os_release::OsRelease,
     },
     model::Architecture,
     preflight::{
         Subject,
-        check::{Check, ERROR, Judgement, Look, Looked, USUAL},
+        check::{Check, ERROR, Judgement, Look, Looked, USUAL, WARNING},
     },
 };
 
@@ -35,13 +39,13 @@ pub(super) const CHECKS: &[Check] = &[
         look: Look::Blocking(kernel),
     },
     Check {
-        id: "hostname",
-        tests: "the node's name is one that no other machine has by default",
+        id: "os",
+        tests: "os-release names a distribution that keeps what is written to /etc, and that its maker still supports (a warning)",
         weight: ERROR,
-        remedy: "hostnamectl set-hostname NAME, or set node.name",
+        remedy: "use a distribution with systemd and a writable /etc: Debian, Ubuntu, Fedora, RHEL and its kin, SUSE",
         deadline: USUAL,
         may_become_true: false,
-        look: Look::Blocking(host_name),
+        look: Look::Blocking(operating_system),
     },
     Check {
         id: "machine-id",
@@ -49,8 +53,18 @@ pub(super) const CHECKS: &[Check] = &[
         weight: ERROR,
         remedy: "systemd-machine-id-setup",
         deadline: USUAL,
-        may_become_true: false,
+        // Empty or "uninitialized" until the first boot has come that far.
+        may_become_true: true,
         look: Look::Blocking(machine_id),
+    },
+    Check {
+        id: "product-uuid",
+        tests: "the firmware's id of the machine is readable, and not one that many machines have",
+        weight: WARNING,
+        remedy: "set the machine's UUID in its firmware, or in the hypervisor that clones it (qemu: -uuid)",
+        deadline: USUAL,
+        may_become_true: false,
+        look: Look::Blocking(product_uuid),
     },
 ];
 
@@ -80,14 +94,26 @@ fn kernel(_: &Subject) -> Looked {
     })
 }
 
-/// That the name is well-formed is what its type says; what is left are the names that images come with.
-fn host_name(subject: &Subject) -> Looked {
-    let name = subject.identity.name.as_str();
-    if name == "localhost" || name.starts_with("localhost.") {
-        return Ok(Judgement::failure(format!("the node's name would be {name}, as that of every unnamed machine")));
+/// Distributions that make /etc anew from elsewhere, so that units written there would be gone at the next boot.
+const MADE_ANEW: [&str; 4] = ["nixos", "guix", "talos", "bottlerocket"];
+
+fn operating_system(_: &Subject) -> Looked {
+    let Some(found) = OsRelease::look()? else {
+        return Ok(Judgement::warning("there is no os-release that would tell"));
+    };
+    if MADE_ANEW.contains(&found.id.as_str()) {
+        return Ok(Judgement::failure(format!("{}, which makes /etc anew from its own configuration", found.pretty_name)));
     }
-    let host = Kernel::running()?.host_name;
-    Ok(Judgement::pass(if host == name { name.to_owned() } else { format!("{name} (the host is called {host})") }))
+    let over = found.support_end.as_deref().and_then(|day| day.parse::<Date>().ok()).filter(|day| *day < today());
+    Ok(match over {
+        Some(day) => Judgement::warning(format!("{}, which has had no support since {day}", found.pretty_name))
+            .remedy("upgrade to a release that is supported"),
+        None => Judgement::pass(found.pretty_name),
+    })
+}
+
+fn today() -> Date {
+    Timestamp::now().to_zoned(TimeZone::UTC).date()
 }
 
 fn machine_id(_: &Subject) -> Looked {
@@ -103,3 +129,22 @@ fn machine_id(_: &Subject) -> Looked {
         _ => Judgement::pass(id),
     })
 }
+
+/// Without firmware that tells one (arm, containers) the kubelet takes the machine-id.
+fn product_uuid(_: &Subject) -> Looked {
+    let Some(uuid) = hardware::product_uuid()? else {
+        return Ok(Judgement::pass("the firmware has none: the kubelet goes by the machine-id"));
+    };
+    let digits: Vec<char> = uuid.chars().filter(|c| *c != '-').collect();
+    let uniform = digits.windows(2).all(|pair| pair[0] == pair[1]);
+    Ok(if digits.len() != 32 || !digits.iter().all(char::is_ascii_hexdigit) {
+        Judgement::failure(format!("{uuid:?} is no UUID"))
+    } else if uniform || PLACEHOLDERS.contains(&uuid.to_lowercase().as_str()) {
+        Judgement::failure(format!("{uuid}, which is what boards come with that nobody gave one"))
+    } else {
+        Judgement::pass(uuid)
+    })
+}
+
+/// What board makers ship (American Megatrends' sample, and one of Supermicro's and others').
+const PLACEHOLDERS: [&str; 2] = ["03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009"];

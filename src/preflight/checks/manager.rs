@@ -11,7 +11,7 @@ use crate::{
     },
     preflight::{
         Subject,
-        check::{Check, ERROR, Judgement, Look, Looked, Looking, USUAL},
+        check::{Again, Check, ERROR, Judgement, Look, Looked, Looking, USUAL},
     },
 };
 
@@ -31,7 +31,7 @@ pub(super) const CHECKS: &[Check] = &[
         weight: ERROR,
         remedy: "hostlet needs a host booted with systemd",
         deadline: USUAL,
-        may_become_true: false,
+        may_become_true: true,
         look: Look::Async(manager),
     },
 ];
@@ -58,7 +58,9 @@ fn manager(_: Arc<Subject>, _: Instant) -> Looking {
         let first = Process::look(1).map_or_else(|| "unknown".to_owned(), |process| process.name);
         // sd_booted(3)
         if !look::exists(Path::new("/run/systemd/system")) {
-            return Ok(Judgement::failure(format!("process 1 is {first}, and the host was not booted with systemd")));
+            return Ok(
+                Judgement::failure(format!("process 1 is {first}, and the host was not booted with systemd")).again(Again::No)
+            );
         }
         let asked = async {
             let systemd = Systemd::connect().await?;

@@ -17,9 +17,9 @@ pub(super) const CHECKS: &[Check] = &[
         id: "node-ip",
         tests: "the node's addresses are addresses of this host",
         weight: ERROR,
-        remedy: "set node.addresses to an address that `ip address` shows",
+        remedy: "set node.ip to an address that `ip address` shows",
         deadline: USUAL,
-        may_become_true: false,
+        may_become_true: true,
         look: Look::Blocking(node_addresses),
     },
     Check {
@@ -28,14 +28,14 @@ pub(super) const CHECKS: &[Check] = &[
         weight: ERROR,
         remedy: "configure a gateway; on a network without one: ip route add default dev INTERFACE",
         deadline: USUAL,
-        may_become_true: false,
+        may_become_true: true,
         look: Look::Blocking(default_route),
     },
     Check {
         id: "cidr",
         tests: "the pods' network, the services' network, this host's routes and its addresses are disjoint",
         weight: ERROR,
-        remedy: "choose another flannel.network or cluster.service_cidr (both are the same on every node of the cluster)",
+        remedy: "choose another flannel.network or cluster.service-cidr (both are the same on every node of the cluster)",
         deadline: USUAL,
         may_become_true: false,
         look: Look::Blocking(disjoint),
@@ -78,10 +78,10 @@ fn disjoint(subject: &Subject) -> Looked {
     let mut networks: Vec<(&str, Cidr)> = Vec::new();
     if let Some(flannel) = &settings.flannel {
         networks.push(("flannel.network", flannel.network));
-        networks.extend(flannel.ipv6_network.map(|network| ("flannel.ipv6_network", network)));
+        networks.extend(flannel.ipv6_network.map(|network| ("flannel.ipv6-network", network)));
     }
     networks
-        .extend(settings.cluster.as_ref().and_then(|cluster| cluster.service_cidr).map(|cidr| ("cluster.service_cidr", cidr)));
+        .extend(settings.cluster.as_ref().and_then(|cluster| cluster.service_cidr).map(|cidr| ("cluster.service-cidr", cidr)));
     let mut found = Vec::new();
     for (index, (name, network)) in networks.iter().enumerate() {
         for (other_name, other) in &networks[index + 1..] {

@@ -30,7 +30,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "ephemeral-range",
-        tests: "outgoing connections do not take the node's ports (net.ipv4.ip_local_port_range, ip_local_reserved_ports)",
+        tests: "outgoing connections take neither the node's ports nor those of NodePort services (net.ipv4.ip_local_port_range, \
+            ip_local_reserved_ports)",
         weight: WARNING,
         remedy: "sysctl -w net.ipv4.ip_local_reserved_ports=PORTS, and the same in /etc/sysctl.d",
         deadline: USUAL,
@@ -66,7 +67,7 @@ impl Service {
         match self {
             Self::Own(name) | Self::Pod(name) => name,
             Self::Device(_) => "flannel",
-            Self::Extra => "preflight.extra_ports",
+            Self::Extra => "preflight.extra-ports",
         }
     }
 }
@@ -102,6 +103,18 @@ fn needs(subject: &Subject) -> Vec<Need> {
         service: Service::Extra,
     }));
     needs
+}
+
+/// The ports that other nodes must reach: all but those that only this host's own programs speak to.
+pub(super) fn reachable(subject: &Subject) -> Vec<(Protocol, Port)> {
+    let outside = |need: &Need| !matches!(need.scope, Scope::At(ip) if ip.is_loopback());
+    let mut ports = Vec::new();
+    for need in needs(subject).iter().filter(|need| outside(need)) {
+        if !ports.contains(&(need.protocol, need.port)) {
+            ports.push((need.protocol, need.port));
+        }
+    }
+    ports
 }
 
 /// flannel's backend: the kernel listens on every address, the udp backend on the node's own.
@@ -180,12 +193,30 @@ fn bindable(subject: &Subject) -> Looked {
     }
     remedies.dedup();
     if lines.is_empty() {
+        let node_ports = node_ports()?;
         let free = format!("{} of {} are free", needs.len() - own.len(), needs.len());
         own.insert(0, free);
+        if !node_ports.is_empty() {
+            own.extend(node_ports);
+            return Ok(Judgement::warning(own.join("\n"))
+                .remedy("move it to a port outside of 30000-32767, or keep Services off that NodePort"));
+        }
         return Ok(Judgement::pass(own.join("\n")));
     }
     let judgement = Judgement::failure(lines.join("\n"));
     Ok(if remedies.is_empty() { judgement } else { judgement.remedy(remedies.join("\n")) })
+}
+
+/// What listens where Services of type NodePort may be given a port: kube-proxy's rules take the traffic away from it.
+fn node_ports() -> Result<Vec<String>, Unclear> {
+    let listening = Holders::listening_in(&(NODE_PORTS.0..=NODE_PORTS.1))?;
+    // Earlier ones of kube-proxy held the ports of the Services they served.
+    let others = listening.into_iter().filter(|(_, _, process)| process.name != "kube-proxy");
+    Ok(others
+        .map(|(protocol, port, process)| {
+            format!("{port}/{protocol} is held by {process}; a NodePort of that number would hide it")
+        })
+        .collect())
 }
 
 /// Whether the one who will listen already does: a second run passes.
@@ -223,6 +254,9 @@ fn remedy(holder: &Holder) -> Option<String> {
     }
 }
 
+/// What services of type NodePort get, unless the API server is told otherwise (--service-node-port-range).
+const NODE_PORTS: (u16, u16) = (30_000, 32_767);
+
 fn ephemeral(subject: &Subject) -> Looked {
     let Some(range) = kernel::setting("net.ipv4.ip_local_port_range")? else {
         return Ok(Judgement::pass("the kernel has no such range"));
@@ -240,6 +274,10 @@ fn ephemeral(subject: &Subject) -> Looked {
         .collect();
     exposed.sort();
     exposed.dedup();
+    let (first, last) = NODE_PORTS;
+    if (first.max(low)..=last.min(high)).any(|port| !is_reserved(&reserved, port)) {
+        exposed.push(format!("{first}-{last}"));
+    }
     if exposed.is_empty() {
         return Ok(Judgement::pass(format!("{low}-{high}, none of them the node's")));
     }

@@ -13,7 +13,7 @@ use crate::{
     },
     preflight::{
         Subject,
-        check::{Check, ERROR, Judgement, Kind, Look, Looked, Looking, USUAL, Unclear},
+        check::{Again, Check, ERROR, Judgement, Kind, Look, Looked, Looking, USUAL, Unclear},
     },
 };
 
@@ -23,7 +23,8 @@ pub(super) const CHECKS: &[Check] = &[Check {
     weight: ERROR,
     remedy: "run the kubelet and the container runtime in the host's own mount namespace",
     deadline: USUAL,
-    may_become_true: false,
+    // A runtime that starts meanwhile may have mounts of its own.
+    may_become_true: true,
     look: Look::Async(propagation),
 }];
 
@@ -81,7 +82,7 @@ fn structure(subject: &Subject, listener: Option<u32>) -> Looked {
         None => format!("{} is on {point}, which is not shared: will be set by install", root.display()),
     };
     let Some(runtime) = runtime(subject, listener)? else {
-        return Ok(Judgement::pass(format!("{seen}; no runtime runs yet")));
+        return Ok(Judgement::pass(format!("{seen}; no runtime runs yet")).again(Again::Yes));
     };
     if runtime.namespace("mnt")? == host {
         return Ok(Judgement::pass(format!("{seen}; {runtime} shares the host's mounts")));

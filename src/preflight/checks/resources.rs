@@ -1,7 +1,7 @@
 //! Swap, control groups, memory and processors.
 
 use crate::{
-    host::kernel::{self, ControlGroups},
+    host::kernel::{self, ControlGroups, Kernel},
     preflight::{
         Severity, Subject,
         check::{Check, ERROR, Judgement, Look, Looked, USUAL, Weight},
@@ -45,13 +45,20 @@ fn swap_severity(subject: &Subject) -> Severity {
     if subject.kubelet_flag("failSwapOn", true) { Severity::Error } else { Severity::Warning }
 }
 
-fn swap(_: &Subject) -> Looked {
+fn swap(subject: &Subject) -> Looked {
     let areas = kernel::swaps()?;
     if areas.is_empty() {
         return Ok(Judgement::pass("none"));
     }
     let names: Vec<_> = areas.iter().map(|area| format!("{} ({})", area.path, area.kind)).collect();
-    let found = Judgement::failure(names.join(", "));
+    let mut found = vec![names.join(", ")];
+    // Where the kubelet runs with swap it mounts secrets as tmpfs with noswap, which the kernel has since 6.3.
+    if !subject.kubelet_flag("failSwapOn", true) && Kernel::running()?.version().is_some_and(|version| version < (6, 3)) {
+        found.push(
+            "this kernel cannot keep a tmpfs out of swap (noswap, 6.3): secrets of pods may be written to the disk".to_owned(),
+        );
+    }
+    let found = Judgement::failure(found.join("\n"));
     // The kubelet counts every line of /proc/swaps, compressed memory too; but fstab does not know of that one.
     Ok(if areas.iter().all(|area| area.path.contains("zram")) {
         found.remedy(

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::{sleep, timeout_at};
 
@@ -13,7 +14,7 @@ use crate::{
     host::cri::{CriError, Readiness, RuntimeService, RuntimeVersion},
     preflight::{
         Subject,
-        check::{Check, ERROR, Judgement, Look, Looking},
+        check::{Again, Check, ERROR, Judgement, Kind, Look, Looking},
     },
 };
 
@@ -33,7 +34,7 @@ pub(super) const CHECKS: &[Check] = &[
         weight: ERROR,
         remedy: "set SystemdCgroup = true in containerd's configuration (runc.options), and restart it",
         deadline: Duration::from_secs(1),
-        may_become_true: false,
+        may_become_true: true,
         look: Look::Async(driver),
     },
 ];
@@ -42,6 +43,25 @@ pub(super) const CHECKS: &[Check] = &[
 const TO_ANSWER: Duration = Duration::from_millis(150);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where runtimes listen by default, and the unit of each.
+const RUNTIMES: [(&str, &str); 6] = [
+    ("/run/containerd/containerd.sock", "containerd.service"),
+    ("/run/crio/crio.sock", "crio.service"),
+    ("/run/cri-dockerd.sock", "cri-docker.service"),
+    ("/run/k3s/containerd/containerd.sock", "k3s.service"),
+    ("/run/k0s/containerd.sock", "k0sworker.service"),
+    ("/var/snap/microk8s/common/run/containerd.sock", "snap.microk8s.daemon-containerd.service"),
+];
+/// A second runtime that does not answer in this time is not in the way.
+const OTHER: Duration = Duration::from_millis(300);
+
+/// A runtime beside the one that is configured.
+struct Other {
+    socket: &'static str,
+    unit: &'static str,
+    version: RuntimeVersion,
+}
 
 /// What one attempt saw.
 enum Seen {
@@ -55,26 +75,68 @@ enum Seen {
 /// A unit that is active is not ready yet (containerd#8468): tries again as long as there is time.
 fn ready(subject: Arc<Subject>, until: Instant) -> Looking {
     Box::pin(async move {
-        let last_moment = until.checked_sub(TO_ANSWER).unwrap_or(until);
-        let mut before = None;
-        loop {
-            let socket = &subject.settings.runtime.socket;
-            let Ok(seen) = timeout_at(last_moment.into(), attempt(socket)).await else {
-                // An attempt cut short tells less than the one before it.
-                return Ok(judge(&subject, &before.unwrap_or(Seen::Silent)));
-            };
-            let lasting = match &seen {
-                Seen::Ready(..) => true,
-                Seen::Failed(error) => !error.is_transient(),
-                Seen::NotReady(..) | Seen::Silent => false,
-            };
-            if lasting || Instant::now() + PAUSE >= last_moment {
-                return Ok(judge(&subject, &seen));
-            }
-            before = Some(seen);
-            sleep(PAUSE).await;
-        }
+        let (judgement, others) = tokio::join!(configured(&subject, until), others(&subject.settings.runtime.socket));
+        Ok(with_others(&subject, judgement, &others))
     })
+}
+
+async fn configured(subject: &Subject, until: Instant) -> Judgement {
+    let last_moment = until.checked_sub(TO_ANSWER).unwrap_or(until);
+    let mut before = None;
+    loop {
+        let socket = &subject.settings.runtime.socket;
+        let Ok(seen) = timeout_at(last_moment.into(), attempt(socket)).await else {
+            // An attempt cut short tells less than the one before it.
+            return judge(subject, &before.unwrap_or(Seen::Silent));
+        };
+        let lasting = match &seen {
+            Seen::Ready(..) => true,
+            Seen::Failed(error) => !error.is_transient(),
+            Seen::NotReady(..) | Seen::Silent => false,
+        };
+        if lasting || Instant::now() + PAUSE >= last_moment {
+            return judge(subject, &seen);
+        }
+        before = Some(seen);
+        sleep(PAUSE).await;
+    }
+}
+
+/// The other runtimes of this host that answer CRI.
+async fn others(configured: &Path) -> Vec<Other> {
+    let real = |path: &Path| path.canonicalize().ok();
+    let own = real(configured);
+    let asked = RUNTIMES.into_iter().filter(|(socket, _)| real(Path::new(socket)).is_some_and(|path| Some(path) != own)).map(
+        async |(socket, unit)| {
+            let version = async { RuntimeService::dial(Path::new(socket)).await?.version().await };
+            let version = tokio::time::timeout(OTHER, version).await.ok()?.ok()?;
+            Some(Other { socket, unit, version })
+        },
+    );
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Several runtimes on one host confuse people and tools (kubeadm refuses to choose); the kubelet takes the one that is
+/// configured.
+fn with_others(subject: &Subject, judgement: Judgement, others: &[Other]) -> Judgement {
+    let [first, ..] = others else { return judgement };
+    let runtime = &subject.settings.runtime;
+    let named = others.iter().map(|Other { socket, version, .. }| format!("{} {} on {socket}", version.name, version.version));
+    let named = named.collect::<Vec<_>>().join(", ");
+    let observed = format!(
+        "{}\n{named} answers as well; the kubelet would use what is configured, {} of {}",
+        judgement.observed,
+        runtime.socket.display(),
+        runtime.unit
+    );
+    let meant =
+        format!("set runtime.socket = \"{}\" and runtime.unit = \"{}\" where that one is meant", first.socket, first.unit);
+    if judgement.kind == Kind::Pass {
+        let units = others.iter().map(|other| other.unit).collect::<Vec<_>>().join(" ");
+        return Judgement::warning(observed).remedy(format!("systemctl disable --now {units}; or {meant}"));
+    }
+    let remedy = judgement.remedy.iter().chain([&meant]).cloned().collect::<Vec<_>>().join("\n");
+    Judgement { observed, ..judgement }.remedy(remedy)
 }
 
 async fn attempt(socket: &Path) -> Seen {
@@ -109,7 +171,8 @@ fn judge(subject: &Subject, seen: &Seen) -> Judgement {
         Seen::Silent => Judgement::failure(format!("{socket} takes connections and does not answer"))
             .remedy(format!("journalctl --unit {unit}; systemctl restart {unit}")),
         Seen::Failed(error) => {
-            let judgement = Judgement::failure(format!("{error} (unit {unit})"));
+            let again = if error.is_transient() { Again::IfItBlocks } else { Again::No };
+            let judgement = Judgement::failure(format!("{error} (unit {unit})")).again(again);
             match error {
                 CriError::Absent(_) | CriError::Refused(_) => judgement.remedy(format!(
                     "systemctl start {unit}; where the runtime's socket is elsewhere, set runtime.socket and runtime.unit"
@@ -141,7 +204,7 @@ async fn compare(subject: &Subject, configured: &str) -> Judgement {
     let asked = async { RuntimeService::dial(&subject.settings.runtime.socket).await?.cgroup_driver().await };
     match asked.await {
         // Whether a runtime answers at all is cri's finding: said once is enough.
-        Err(error) => Judgement::warning(format!("the runtime does not tell: {error}")).remedy("see cri"),
+        Err(error) => Judgement::warning(format!("the runtime does not tell: {error}")).remedy("see cri").again(Again::Yes),
         Ok(None) => {
             Judgement::warning(format!("the kubelet: {configured}; the runtime cannot tell (containerd can since 2.0)"))
         }

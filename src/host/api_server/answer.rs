@@ -1,0 +1,129 @@
+//! What the API server's answers say, as far as it matters here.
+
+use serde::Deserialize;
+
+use crate::model::Version;
+
+/// A Node: whether it is Ready, and which machine it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its condition `Ready` is true.
+    pub is_ready: bool,
+    /// The machine behind it.
+    pub system: SystemInfo,
+    /// Its addresses in the cluster (`InternalIP`).
+    pub addresses: Vec<String>,
+}
+
+/// NodeSystemInfo, as far as it tells machines apart. What is not known is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SystemInfo {
+    /// /etc/machine-id
+    #[serde(rename = "machineID")]
+    pub machine_id: String,
+    /// The firmware's UUID.
+    #[serde(rename = "systemUUID")]
+    pub system_uuid: String,
+    /// The kernel's random id of this boot.
+    #[serde(rename = "bootID")]
+    pub boot_id: String,
+}
+
+/// apimachinery's version.Info.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Info {
+    major: String,
+    minor: String,
+    git_version: String,
+}
+
+/// `gitVersion` is `v1.36.4`, with a distribution's `+k3s1` or `-gke.100`; `minor` may be `36+`.
+pub(super) fn version(body: &[u8]) -> Option<Version> {
+    let info: Info = serde_json::from_slice(body).ok()?;
+    let bare = info.git_version.split('+').next().unwrap_or_default();
+    if let Ok(version) = bare.parse() {
+        return Some(version);
+    }
+    let number = |text: &str| text.trim_end_matches('+').parse::<u16>().ok();
+    Some(Version::new(number(&info.major)?, number(&info.minor)?, 0))
+}
+
+#[derive(Deserialize)]
+struct Object {
+    kind: String,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    conditions: Vec<Typed>,
+    addresses: Vec<Typed>,
+    node_info: SystemInfo,
+}
+
+/// A condition or an address.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Typed {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    address: String,
+}
+
+pub(super) fn node(body: &[u8]) -> Option<Node> {
+    let object: Object = serde_json::from_slice(body).ok().filter(|object: &Object| object.kind == "Node")?;
+    let status = object.status;
+    Some(Node {
+        is_ready: status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True"),
+        system: status.node_info,
+        addresses: status.addresses.into_iter().filter(|at| at.kind == "InternalIP").map(|at| at.address).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn distributions_write_their_versions_in_their_own_ways() {
+        for (body, expected) in [
+            (r#"{"major":"1","minor":"36","gitVersion":"v1.36.4","goVersion":"go1.26"}"#, "1.36.4"),
+            (r#"{"major":"1","minor":"36","gitVersion":"v1.36.4+k3s1"}"#, "1.36.4"),
+            (r#"{"major":"1","minor":"36+","gitVersion":"v1.36.4-gke.100"}"#, "1.36.4-gke.100"),
+            (r#"{"major":"1","minor":"36+","gitVersion":"of our own"}"#, "1.36.0"),
+        ] {
+            assert_eq!(version(body.as_bytes()).unwrap().to_string(), expected, "{body}");
+        }
+        assert_eq!(version(b"<html>"), None);
+        assert_eq!(version(b"{}"), None);
+    }
+
+    #[test]
+    fn a_node_is_ready_by_its_condition_and_known_by_its_machine() {
+        let found = node(
+            br#"{"kind":"Node","apiVersion":"v1","metadata":{"name":"node-07"},"status":{
+                "addresses":[{"type":"InternalIP","address":"10.0.1.7"},{"type":"Hostname","address":"node-07"}],
+                "conditions":[{"type":"MemoryPressure","status":"False"},{"type":"Ready","status":"True"}],
+                "nodeInfo":{"machineID":"ab","systemUUID":"CD","bootID":"ef","kubeletVersion":"v1.36.4"}}}"#,
+        );
+        let system = SystemInfo { machine_id: "ab".into(), system_uuid: "CD".into(), boot_id: "ef".into() };
+        assert_eq!(found, Some(Node { is_ready: true, system, addresses: vec!["10.0.1.7".to_owned()] }));
+        assert_eq!(node(br#"{"kind":"Status","code":404}"#), None);
+        assert!(!node(br#"{"kind":"Node"}"#).unwrap().is_ready);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_the_readers_panic(body in ".{0,200}") {
+            let _ = version(body.as_bytes());
+            let _ = node(body.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The requests of one look, over one connection as long as the server keeps it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use jiff::{Timestamp, fmt::rfc2822};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use url::{Position, Url};
+
+use super::{
+    Answers, Bound, Credential, NodeAnswer, OutOfTime, Progress, Question, Stage, Unreachable, VersionAnswer, answer, dial,
+    trust::{self, Authorities},
+};
+
+/// A version is a few hundred bytes; a Node with the names of fifty images some ten thousand.
+const BYTES: usize = 4 << 20;
+/// The server's clock is waited for no longer.
+const CLOCK: Duration = Duration::from_millis(400);
+
+/// What came back.
+struct Response {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// A connection that may be used again.
+struct Connection {
+    requests: SendRequest<Empty<Bytes>>,
+    address: SocketAddr,
+}
+
+pub(super) async fn run(question: &Question<'_>, progress: &Progress) -> Result<Answers, Unreachable> {
+    let authorities = Authorities::parse(question.authority, Timestamp::now())?;
+    let session = Session { question, progress, authorities: &authorities };
+    let mut connection = match session.open(None).await {
+        Err(Unreachable::OutOfTime(found)) => return Err(Unreachable::OutOfTime(session.with_their_clock(found).await)),
+        other => other?,
+    };
+    let address = connection.address;
+    let response = session.get(&mut connection, "/version", None).await?;
+    if let Some(validity) = authorities.out_of_time {
+        let ours = Timestamp::now();
+        let bound =
+            if ours > validity.not_after { Bound::NotAfter(validity.not_after) } else { Bound::NotBefore(validity.not_before) };
+        let found = OutOfTime { whose: "the cluster's authority", address, bound, ours, theirs: date(&response.headers) };
+        return Err(Unreachable::OutOfTime(found));
+    }
+    let mut version = understand(address, &response)?;
+    if let (VersionAnswer::Withheld(_), Some(token)) = (&version, session.token()) {
+        // Whoever is known may read it (RBAC's system:public-info-viewer is for the authenticated as well).
+        let response = session.get(&mut connection, "/version", Some(token)).await?;
+        version = understand(address, &response).unwrap_or(version);
+    }
+    let node = match question.credential {
+        None => NodeAnswer::NotAsked,
+        Some(_) => session.node(&mut connection).await?,
+    };
+    Ok(Answers { address, version, node })
+}
+
+fn understand(address: SocketAddr, response: &Response) -> Result<VersionAnswer, Unreachable> {
+    match (response.status, answer::version(&response.body)) {
+        (StatusCode::OK, Some(version)) => Ok(VersionAnswer::Known(version)),
+        (status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _) => Ok(VersionAnswer::Withheld(status)),
+        (StatusCode::OK, None) => {
+            Err(Unreachable::NotApiServer { address, what: "what it answers for /version tells no version".to_owned() })
+        }
+        (status, _) => Err(Unreachable::NotApiServer { address, what: format!("it answers {status} for /version") }),
+    }
+}
+
+/// What the requests of one look share.
+struct Session<'a> {
+    question: &'a Question<'a>,
+    progress: &'a Progress,
+    authorities: &'a Authorities,
+}
+
+impl Session<'_> {
+    fn token(&self) -> Option<&str> {
+        match self.question.credential {
+            Some(Credential::Token(token)) => Some(token.expose()),
+            _ => None,
+        }
+    }
+
+    /// Connects; to learn the server's clock alone, at a time at which its certificate is valid, and then without showing
+    /// who asks.
+    async fn open(&self, at: Option<Timestamp>) -> Result<Connection, Unreachable> {
+        let server = self.question.server;
+        let certificate = match self.question.credential {
+            Some(Credential::Certificate(certificate)) if at.is_none() => Some(certificate),
+            _ => None,
+        };
+        let config = self.authorities.client(certificate, at)?;
+        let (stream, address) = dial::dial(server, self.progress).await?;
+        self.progress.is(Stage::Handshaking(address));
+        let connected = TlsConnector::from(Arc::new(config)).connect(trust::name(server)?, stream).await;
+        let stream = connected.map_err(|error| trust::meaning(&error, server, address))?;
+        self.progress.is(Stage::Asking(address));
+        let broken = |error: hyper::Error| Unreachable::Broken { address, why: error.to_string() };
+        let (requests, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // It ends with the last request.
+        tokio::spawn(connection);
+        Ok(Connection { requests, address })
+    }
+
+    /// Asks once; where the server ended the connection after its last answer, over a new one.
+    async fn get(&self, connection: &mut Connection, path: &str, token: Option<&str>) -> Result<Response, Unreachable> {
+        if connection.requests.ready().await.is_err() {
+            *connection = self.open(None).await?;
+        }
+        self.send(connection, path, token).await
+    }
+
+    async fn send(&self, connection: &mut Connection, path: &str, token: Option<&str>) -> Result<Response, Unreachable> {
+        let address = connection.address;
+        let broken = |why: String| Unreachable::Broken { address, why };
+        let mut request = Request::get(path)
+            .header(header::HOST, authority(self.question.server))
+            .header(header::USER_AGENT, concat!("hostlet/", env!("CARGO_PKG_VERSION")))
+            .header(header::ACCEPT, "application/json");
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Empty::new()).map_err(|error| broken(error.to_string()))?;
+        let response = connection.requests.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, BYTES).collect().await.map_err(|error| broken(error.to_string()))?;
+        Ok(Response { status: head.status, headers: head.headers, body: body.to_bytes() })
+    }
+
+    async fn node(&self, connection: &mut Connection) -> Result<NodeAnswer, Unreachable> {
+        let path = format!("/api/v1/nodes/{}", self.question.node);
+        let response = self.get(connection, &path, self.token()).await?;
+        Ok(match response.status {
+            StatusCode::NOT_FOUND => NodeAnswer::Absent,
+            StatusCode::UNAUTHORIZED => NodeAnswer::Unauthorized,
+            StatusCode::FORBIDDEN => NodeAnswer::Forbidden,
+            StatusCode::OK => match answer::node(&response.body) {
+                Some(node) => NodeAnswer::Present(Box::new(node)),
+                None => NodeAnswer::Unclear(format!("what it answers for {path} is no Node")),
+            },
+            status => NodeAnswer::Unclear(format!("it answers {status} for {path}")),
+        })
+    }
+
+    async fn with_their_clock(&self, found: OutOfTime) -> OutOfTime {
+        let asked = async {
+            let mut connection = self.open(Some(found.bound.inside())).await.ok()?;
+            let response = self.send(&mut connection, "/version", None).await.ok()?;
+            date(&response.headers)
+        };
+        // The certificate is the news, whatever comes of this.
+        OutOfTime { theirs: timeout(CLOCK, asked).await.ok().flatten(), ..found }
+    }
+}
+
+/// Host and port, as they stand in the URL.
+fn authority(server: &Url) -> &str {
+    &server[Position::BeforeHost..Position::AfterPort]
+}
+
+/// The server's clock. Source: RFC 9110, section 6.6.1.
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(header::DATE)?.to_str().ok()?;
+    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}

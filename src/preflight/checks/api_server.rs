@@ -1,0 +1,335 @@
+//! The cluster: that its API server can be reached and trusted, what it makes of the kubelet's version, and that the
+//! node's name is free. All three share one look.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::{CertificateAuthority, Cluster},
+    host::{
+        api_server::{
+            self, Answers, ClientCertificate, Credential, Node, NodeAnswer, Question, SystemInfo, Unreachable, VersionAnswer,
+        },
+        detached, files, look,
+        resolver::Unresolved,
+    },
+    model::{Secret, layout},
+    plan::{self, Skew},
+    preflight::{
+        Subject,
+        check::{Again, Check, ERROR, Judgement, Look, Looked, Looking, Unclear},
+        subject::Seen,
+    },
+};
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "apiserver",
+        tests: "the API server's name resolves, it takes connections, has a certificate of the cluster's authority, and answers",
+        weight: ERROR,
+        remedy: "set cluster.server to the API server's URL, and open the way to it",
+        deadline: DEADLINE,
+        may_become_true: true,
+        look: Look::Async(reachable),
+    },
+    Check {
+        id: "version-skew",
+        tests: "the kubelet is not newer than the API server, and at most three minor versions older",
+        weight: ERROR,
+        remedy: "set kubelet.version to one that the API server's version allows",
+        deadline: DEADLINE,
+        may_become_true: true,
+        look: Look::Async(version),
+    },
+    Check {
+        id: "node-name-free",
+        tests: "no Ready Node of this node's name is another machine",
+        weight: ERROR,
+        remedy: "set node.name to a name that no other node has; or drain the other node and `kubectl delete node` it",
+        deadline: DEADLINE,
+        may_become_true: true,
+        look: Look::Async(name_is_free),
+    },
+];
+
+const DEADLINE: Duration = Duration::from_millis(1_700);
+/// What is left of the deadline for saying what was seen last.
+const TO_ANSWER: Duration = Duration::from_millis(200);
+/// A look that ended so long ago is over: who looks again wants to know how it is now.
+const FRESH: Duration = Duration::from_millis(150);
+const NO_CLUSTER: &str = "no cluster is configured";
+
+fn reachable(subject: Arc<Subject>, until: Instant) -> Looking {
+    Box::pin(async move {
+        let Some(cluster) = &subject.settings.cluster else { return Ok(Judgement::pass(NO_CLUSTER)) };
+        Ok(match &*answers(&subject, cluster, until).await? {
+            Ok(Answers { address, version: VersionAnswer::Known(version), .. }) => {
+                Judgement::pass(format!("{address} has version {version}"))
+            }
+            Ok(Answers { address, version: VersionAnswer::Withheld(status), .. }) => {
+                Judgement::pass(format!("{address} answers {status}: it tells its version only to those it knows"))
+            }
+            Err(why) => {
+                let judgement = Judgement::failure(format!("{}\n{why}", cluster.server));
+                let judgement = judgement.again(again(why, Again::IfItBlocks));
+                match remedy(why, cluster) {
+                    Some(remedy) => judgement.remedy(remedy),
+                    None => judgement,
+                }
+            }
+        })
+    })
+}
+
+fn version(subject: Arc<Subject>, until: Instant) -> Looking {
+    Box::pin(async move {
+        let Some(cluster) = &subject.settings.cluster else { return Ok(Judgement::pass(NO_CLUSTER)) };
+        let kubelet = &subject.settings.kubelet.version;
+        let not_known =
+            |why: String| Judgement::warning(format!("kubelet {kubelet}; the API server's version is not known: {why}"));
+        Ok(match &*answers(&subject, cluster, until).await? {
+            Ok(Answers { version: VersionAnswer::Known(server), .. }) => match plan::skew(kubelet, server) {
+                Ok(()) => Judgement::pass(format!("kubelet {kubelet}, API server {server}")),
+                Err(skew) => {
+                    Judgement::failure(format!("kubelet {kubelet}, API server {server}\n{skew}")).remedy(advice(&skew))
+                }
+            },
+            Ok(Answers { version: VersionAnswer::Withheld(status), .. }) => not_known(format!("it answered {status}")).remedy(
+                "compare with `kubectl version`; anonymous requests for /version are allowed by system:public-info-viewer",
+            ),
+            // Said once is enough.
+            Err(why) => not_known("see apiserver".to_owned()).remedy("see apiserver").again(again(why, Again::Yes)),
+        })
+    })
+}
+
+fn advice(skew: &Skew) -> &'static str {
+    match skew {
+        Skew::KubeletNewer { .. } => {
+            "upgrade the control plane first, or set kubelet.version to the API server's minor version"
+        }
+        Skew::KubeletTooOld { .. } => "set kubelet.version to one of the API server's minor version",
+    }
+}
+
+fn name_is_free(subject: Arc<Subject>, until: Instant) -> Looking {
+    Box::pin(async move {
+        let Some(cluster) = &subject.settings.cluster else { return Ok(Judgement::pass(NO_CLUSTER)) };
+        let name = &subject.identity.name;
+        let answers = answers(&subject, cluster, until).await?;
+        let answer = match &*answers {
+            Ok(answers) => &answers.node,
+            Err(why) => {
+                let judgement = Judgement::warning("not known: see apiserver").remedy("see apiserver");
+                return Ok(judgement.again(again(why, Again::Yes)));
+            }
+        };
+        match answer {
+            NodeAnswer::Absent => Ok(Judgement::pass(format!("there is no Node {name}"))),
+            NodeAnswer::Present(node) => judge_node(&subject, node),
+            NodeAnswer::Forbidden => Ok(Judgement::warning(
+                "not known: the bootstrap token may not read Nodes, as those that `kubeadm token create` makes may",
+            )
+            .remedy(format!("kubectl get node {name}; kubeadm's ClusterRole kubeadm:get-nodes lets tokens look themselves"))),
+            NodeAnswer::Unauthorized => Ok(unknown_to_the_cluster(&subject, cluster)),
+            NodeAnswer::NotAsked => Ok(match credential(&subject, cluster) {
+                Err(why) => Judgement::warning(format!("not known: {why}")).remedy(format!("kubectl get node {name}")),
+                Ok(_) => Judgement::pass("there is no credential to ask with"),
+            }),
+            NodeAnswer::Unclear(why) => Err(Unclear(why.clone())),
+        }
+    })
+}
+
+/// 401: a bootstrap token that the API server does not take lets no kubelet join. A certificate may be the old one of a
+/// kubelet that gets another.
+fn unknown_to_the_cluster(subject: &Subject, cluster: &Cluster) -> Judgement {
+    let certificate = certificate_path(subject);
+    match &cluster.token_file {
+        Some(token) if !has_certificate(subject) => Judgement::failure(format!(
+            "the API server does not take the bootstrap token in {}: it is wrong or has expired",
+            token.display()
+        ))
+        .required("a bootstrap token that the cluster knows")
+        .remedy(format!("on a control-plane node: kubeadm token create; write what it prints into {}", token.display())),
+        _ => Judgement::warning(format!(
+            "not known: the API server does not take the client certificate in {}: it has expired, or is another cluster's",
+            certificate.display()
+        ))
+        .remedy(format!("openssl x509 -noout -enddate -in {}", certificate.display())),
+    }
+}
+
+fn judge_node(subject: &Subject, node: &Node) -> Looked {
+    let name = &subject.identity.name;
+    let this = this_machine()?;
+    if is_same(&node.system, &this) {
+        return Ok(Judgement::pass(format!("the Node {name} is this machine")));
+    }
+    if !node.is_ready {
+        return Ok(Judgement::pass(format!("the Node {name} is not Ready: this machine takes its place")));
+    }
+    let at = if node.addresses.is_empty() { String::new() } else { format!(" at {}", node.addresses.join(", ")) };
+    let judgement = Judgement::failure(format!(
+        "the Node {name} is Ready, and another machine{at}: machine id {}, this one's {}",
+        node.system.machine_id, this.machine_id
+    ));
+    Ok(if has_certificate(subject) {
+        judgement.remedy(format!(
+            "this disk is a copy of that node's: remove its identity ({}), then hostnamectl set-hostname NAME and \
+             systemd-machine-id-setup",
+            certificate_path(subject).display()
+        ))
+    } else {
+        judgement
+    })
+}
+
+/// The same boot is the same machine. Copies of one disk have the same machine id, and firmware tells them apart where it
+/// can.
+fn is_same(one: &SystemInfo, other: &SystemInfo) -> bool {
+    let equal = |one: &str, other: &str| !one.is_empty() && one.eq_ignore_ascii_case(other);
+    let firmware = one.system_uuid.is_empty() || other.system_uuid.is_empty() || equal(&one.system_uuid, &other.system_uuid);
+    equal(&one.boot_id, &other.boot_id) || (equal(&one.machine_id, &other.machine_id) && firmware)
+}
+
+/// As the kubelet reports it (kubernetes: cadvisor's machine info).
+fn this_machine() -> Result<SystemInfo, files::FileError> {
+    let text = |path: &str| Ok(files::if_present(files::read_text(Path::new(path)))?.unwrap_or_default().trim().to_owned());
+    Ok(SystemInfo {
+        machine_id: text("/etc/machine-id")?,
+        // Root's alone, and absent without firmware tables.
+        system_uuid: text("/sys/class/dmi/id/product_uuid").unwrap_or_default(),
+        boot_id: text("/proc/sys/kernel/random/boot_id")?,
+    })
+}
+
+fn certificate_path(subject: &Subject) -> PathBuf {
+    subject.settings.kubelet.root_directory.join("pki/kubelet-client-current.pem")
+}
+
+/// Without its kubeconfig the kubelet does not use the certificate.
+fn has_certificate(subject: &Subject) -> bool {
+    certificate_path(subject).is_file() && look::exists(Path::new(layout::KUBELET_KUBECONFIG))
+}
+
+/// The node's own certificate, or else the bootstrap token: as the kubelet itself does.
+fn credential(subject: &Subject, cluster: &Cluster) -> Result<Option<Credential>, String> {
+    if has_certificate(subject) {
+        let read = ClientCertificate::read(&certificate_path(subject));
+        return read.map(|read| Some(Credential::Certificate(read))).map_err(|error| error.to_string());
+    }
+    let Some(path) = &cluster.token_file else { return Ok(None) };
+    let token = files::read_text(path).map_err(|error| error.to_string())?;
+    Ok(Some(Credential::Token(Secret::new(token.trim().to_owned()))))
+}
+
+/// What to ask with: the cluster's authority, and a credential. Reading files may block.
+fn read(subject: &Subject, cluster: &Cluster) -> Result<(Vec<u8>, Option<Credential>), Unclear> {
+    let authority = match &cluster.certificate_authority {
+        CertificateAuthority::Inline(pem) => pem.clone().into_bytes(),
+        CertificateAuthority::File(path) => files::read(path)?,
+    };
+    // A credential that cannot be used is node-name-free's finding.
+    Ok((authority, credential(subject, cluster).unwrap_or_default()))
+}
+
+/// The one look, by whichever of the three comes first. What went well is not looked at again.
+async fn answers(
+    subject: &Arc<Subject>,
+    cluster: &Cluster,
+    until: Instant,
+) -> Result<Arc<Result<Answers, Unreachable>>, Unclear> {
+    let begun = Instant::now();
+    let mut last = subject.looks.api_server.lock().await;
+    if let Some(seen) = last.as_ref().filter(|seen| seen.answers.is_ok() || seen.ended + FRESH >= begun) {
+        return Ok(Arc::clone(&seen.answers));
+    }
+    let (reader, wanted) = (Arc::clone(subject), cluster.clone());
+    let (authority, credential) = detached::run("credentials", move || read(&reader, &wanted)).await??;
+    let question = Question {
+        server: &cluster.server,
+        authority: &authority,
+        node: subject.identity.name.as_str(),
+        credential: credential.as_ref(),
+    };
+    let left = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
+    let answers = Arc::new(api_server::ask(&question, left).await);
+    *last = Some(Seen { ended: Instant::now(), answers: Arc::clone(&answers) });
+    Ok(answers)
+}
+
+/// Whether to look again while there is time: not at what stays as it is.
+const fn again(why: &Unreachable, while_it_may_change: Again) -> Again {
+    if why.is_transient() { while_it_may_change } else { Again::No }
+}
+
+fn remedy(why: &Unreachable, cluster: &Cluster) -> Option<String> {
+    let authority = match &cluster.certificate_authority {
+        CertificateAuthority::File(path) => path.display().to_string(),
+        CertificateAuthority::Inline(_) => "cluster.ca".to_owned(),
+    };
+    let host = cluster.server.host_str().unwrap_or_default();
+    match why {
+        Unreachable::Authority(_) => Some(format!("write /etc/kubernetes/pki/ca.crt of a control-plane node into {authority}")),
+        Unreachable::NoAddress { why: Unresolved::Silent { .. }, .. } => {
+            Some("name name servers that answer in /etc/resolv.conf, or open UDP port 53 to them".to_owned())
+        }
+        Unreachable::NoAddress { .. } => Some(format!(
+            "add {host} to DNS or to /etc/hosts, or name other servers in /etc/resolv.conf; or set cluster.server to an address"
+        )),
+        Unreachable::NotAName { .. } => Some("set cluster.server to the API server's name or address".to_owned()),
+        Unreachable::NoConnection(failed)
+            if failed.iter().all(|(_, error)| error.kind() == std::io::ErrorKind::ConnectionRefused) =>
+        {
+            Some("start the API server, or correct the address and port in cluster.server".to_owned())
+        }
+        Unreachable::NoConnection(_) => Some("ip route get ADDRESS; add the route that is missing".to_owned()),
+        Unreachable::ConnectionSilent { .. } => {
+            Some("correct cluster.server, or open its port in the firewalls between".to_owned())
+        }
+        Unreachable::HandshakeSilent { .. } | Unreachable::AnswerSilent { .. } => {
+            Some("look at the API server and at the load balancer before it: it has no backend that works".to_owned())
+        }
+        Unreachable::NotTls(_) | Unreachable::NotApiServer { .. } => {
+            Some("set cluster.server to the API server's own address and port (usually 6443)".to_owned())
+        }
+        Unreachable::ForeignAuthority { .. } => Some(format!(
+            "write the authority of this cluster into {authority}: kubectl config view --raw --minify \
+             -o 'jsonpath={{.clusters[0].cluster.certificate-authority-data}}' | base64 -d"
+        )),
+        Unreachable::WrongName { presented, .. } => Some(format!(
+            "set cluster.server to one of {}; or add {host} to apiServer.certSANs and renew the certificate",
+            presented.join(", ")
+        )),
+        Unreachable::OutOfTime(found) => Some(match found.clocks_differ() {
+            Some(true) => "set this host's clock: timedatectl set-ntp true, and see that NTP reaches its servers".to_owned(),
+            Some(false) => "renew it on a control-plane node: kubeadm certs renew apiserver".to_owned(),
+            None => "compare this host's clock (timedatectl); if it is right, kubeadm certs renew apiserver".to_owned(),
+        }),
+        Unreachable::Handshake { .. } | Unreachable::Broken { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_are_told_apart_by_boot_machine_id_and_firmware() {
+        let machine = |machine: &str, system: &str, boot: &str| SystemInfo {
+            machine_id: machine.to_owned(),
+            system_uuid: system.to_owned(),
+            boot_id: boot.to_owned(),
+        };
+        let this = machine("m", "FIRMWARE", "boot");
+        assert!(is_same(&machine("changed", "", "boot"), &this), "the same boot");
+        assert!(is_same(&machine("m", "firmware", "before"), &this), "rebooted");
+        assert!(is_same(&machine("m", "", "before"), &this), "no firmware to ask");
+        assert!(!is_same(&machine("m", "other", "b"), &this), "a copy of the disk");
+        assert!(!is_same(&machine("", "", ""), &machine("", "", "")), "nothing is known");
+    }
+}

@@ -1,0 +1,110 @@
+//! Where artifacts come from.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use url::Url;
+
+use crate::{
+    fetch::{Answering, NoAnswer, Prober, Problem},
+    host::{
+        detached,
+        files::{self, FileError},
+        look,
+    },
+    model::{Artifact, Component, layout},
+    preflight::{
+        Subject,
+        check::{Again, Check, ERROR, Judgement, Look, Looking, Unclear},
+    },
+};
+
+pub(super) const CHECKS: &[Check] = &[Check {
+    id: "sources",
+    tests: "every artifact's source answers, or the artifact is in the store or among the downloads already",
+    weight: ERROR,
+    remedy: "open the way to the source, or set another one in [sources]",
+    deadline: Duration::from_millis(1_700),
+    may_become_true: true,
+    look: Look::Async(answering),
+}];
+
+/// What is left of the deadline for saying what was seen.
+const TO_ANSWER: Duration = Duration::from_millis(200);
+fn answering(subject: Arc<Subject>, until: Instant) -> Looking {
+    Box::pin(async move {
+        let looker = Arc::clone(&subject);
+        let missing = detached::run("sources", move || missing(&looker)).await??;
+        if missing.is_empty() {
+            return Ok(Judgement::pass("nothing has to be fetched"));
+        }
+        let prober = Prober::new(&subject.settings.sources);
+        let prober = prober.map_err(|error| Unclear(error.to_string()))?;
+        let left = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
+        let asked = missing.into_iter().map(async |(component, url)| (component, prober.ask(&url, left).await));
+        Ok(judge(&join_all(asked).await))
+    })
+}
+
+/// The artifacts that are neither in the store nor among the downloads, and their sources.
+fn missing(subject: &Subject) -> Result<Vec<(Component, Url)>, FileError> {
+    let mut missing = Vec::new();
+    for component in Component::ALL {
+        if let Some(url) = subject.settings.url(component, subject.identity.architecture)
+            && !is_present(subject, component)?
+        {
+            missing.push((component, url));
+        }
+    }
+    Ok(missing)
+}
+
+fn is_present(subject: &Subject, component: Component) -> Result<bool, FileError> {
+    let architecture = subject.identity.architecture;
+    let Some(version) = subject.settings.version(component).cloned() else { return Ok(true) };
+    let Some((digest, origin)) = subject.settings.pinned(component, architecture) else {
+        // Its digest is published beside it, and known once it is installed.
+        let name = format!("-{component}-{version}");
+        let stored = files::names(&subject.places.home.join("store"))?;
+        return Ok(stored.iter().any(|entry| !entry.starts_with('.') && entry.ends_with(&name)));
+    };
+    let artifact = Artifact { component, version, architecture, digest, origin };
+    let stored = layout::store_entry(&subject.places.home, &artifact.store_name());
+    Ok(look::exists(&stored) || look::exists(&subject.places.cache.join(digest.to_string())))
+}
+
+fn judge(asked: &[(Component, Result<Answering, NoAnswer>)]) -> Judgement {
+    let (mut failed, mut pages, mut answering, mut remedies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (component, answer) in asked {
+        match answer {
+            Ok(Answering { is_html: false }) => answering.push(component.to_string()),
+            Ok(Answering { is_html: true }) => pages.push(format!("{component}: its source sends an HTML page")),
+            Err(no_answer) => {
+                failed.push(format!("{component}: {no_answer}"));
+                let remedy = no_answer.remedy();
+                if !remedies.contains(&remedy) {
+                    remedies.push(remedy);
+                }
+            }
+        }
+    }
+    if asked.iter().any(|(_, answer)| matches!(answer, Err(NoAnswer { problem: Problem::Stalled(_), .. }))) {
+        remedies.push(
+            "Where the network is that slow, waive sources with that reason: a download waits longer (sources.stall-timeout)."
+                .to_owned(),
+        );
+    }
+    match (failed.is_empty(), pages.is_empty()) {
+        (false, _) => {
+            let lasting = asked.iter().all(|(_, answer)| answer.as_ref().err().is_none_or(|error| !error.is_transient()));
+            let judgement = Judgement::failure([failed, pages].concat().join("\n")).remedy(remedies.join("\n"));
+            judgement.again(if lasting { Again::No } else { Again::IfItBlocks })
+        }
+        (true, false) => Judgement::warning(pages.join("\n"))
+            .remedy("open the source in a browser: a login page or a proxy's notice stands where the file should be"),
+        (true, true) => Judgement::pass(format!("{} answer", answering.join(", "))),
+    }
+}
