@@ -103,6 +103,9 @@ pub enum Command {
         /// The SHA-256 of the file, where the configuration pins another version's
         #[arg(long, value_name = "SHA256")]
         digest: Option<Digest>,
+        /// Looks again for so long at what blocks and may become true by itself: 90s, 5m
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        wait: Option<Duration>,
         /// Which steps between versions are allowed.
         #[command(flatten)]
         steps: Steps,

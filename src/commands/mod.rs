@@ -108,7 +108,10 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
             let how = install::How { anew: reinstall, adopt, wait: wait.unwrap_or_default(), allowed: steps.into() };
             install::run(&global, events, how).await
         }
-        Command::Upgrade { version, digest, steps } => upgrade::run(&global, events, &version, digest, steps.into()).await,
+        Command::Upgrade { version, digest, wait, steps } => {
+            let how = upgrade::How { version, digest, wait: wait.unwrap_or_default(), allowed: steps.into() };
+            upgrade::run(&global, events, how).await
+        }
         Command::Rollback => rollback::run(&global, events).await,
         Command::Status { exit_code } => status::run(exit_code).await,
         Command::Uninstall { purge } => uninstall::run(events, purge).await,

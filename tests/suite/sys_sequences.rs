@@ -11,7 +11,7 @@ use proptest::{
 };
 use serde_json::Value;
 
-use crate::kill::{HOSTLET, Scene};
+use crate::kill::{HOSTLET, Scene, patient};
 
 const STEPS: usize = 40;
 const VERSIONS: [&str; 3] = ["1.36.3", "1.36.4", "1.36.5"];
@@ -159,7 +159,8 @@ impl Sequence {
     }
 
     async fn hostlet(&self, arguments: &[String]) -> Output {
-        let command: Vec<&str> = [HOSTLET].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let command: Vec<&str> = [HOSTLET].into_iter().chain(patient(&arguments)).collect();
         self.scene.machine.run(&command).await.unwrap()
     }
 
