@@ -197,7 +197,7 @@ fn ns_a_kernel_that_cannot_keep_secrets_out_of_swap_is_told_of_where_swap_is_all
         fs::write("/mnt/swaps", "Filename\tType\tSize\tUsed\tPriority\n/swapfile file 2097148 0 -2\n").unwrap();
         sh("mount --bind /mnt/swaps /proc/swaps");
         let old = || {
-            _ = ends(with_field("failSwapOn", false), "swap", &Outcome::Warning, "secrets of pods may be written to the disk")
+            _ = ends(with_field("failSwapOn", false), "swap", &Outcome::Warning, "secrets of pods may be written to the disk");
         };
         through("setarch", &["--uname-2.6"], name_of(&old), old);
     });
