@@ -170,4 +170,4 @@ impl Check {
 }
 
 /// The usual deadline: a healthy host answers in a few milliseconds.
-pub(super) const USUAL: Duration = Duration::from_secs(1);
+pub(super) const USUAL: Duration = Duration::from_millis(1_500);

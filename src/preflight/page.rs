@@ -14,8 +14,9 @@ time, not allowed to look, or a bug. A failure blocks where the check's severity
 
 - `hostlet preflight --output json` prints each finding with id, severity, outcome, what was observed, what is required, the
   remedy and how long the look took.
-- `--wait 5m`, also of `install`, looks again at what blocks and may become true by itself while a machine boots: those with
-  \"waits\" below. Without it the whole is over within two seconds, whatever hangs.
+- `--wait 5m`, also of `install` and `upgrade`, looks again at what blocks and may become true by itself while a machine
+  boots: those with \"waits\" below, and all that ran out of time. Without it the whole is over within two seconds, whatever
+  hangs.
 - A check may be waived by its id, with a reason that is shown with the result; there is no way to waive all:
   `preflight.waive = [{ check = \"swap\", reason = \"zram only, agreed in OPS-12\" }]`. A waiver without a reason, for an id that
   does not exist, given twice, or that nothing needed is reported.

@@ -1,7 +1,7 @@
 //! Runs checks at once, each with its own deadline, and turns every way of not answering into a finding.
 //!
 //! A check that may become true by itself is looked at again for as long as [`Subject::wait`] says, while it blocks or says
-//! that it saw only a beginning; one that passed, or that could only warn, is not.
+//! that it saw only a beginning; one that passed, or that could only warn, is not. So is any check that ran out of time.
 //!
 //! A blocking look has a thread of its own rather than one of the runtime's blocking pool: a runtime waits for its pool when
 //! the program ends, and a look that hangs in the kernel must not keep the program from ending.
@@ -53,7 +53,7 @@ pub(super) async fn run(checks: impl Iterator<Item = &'static Check>, subject: A
 /// What a check found, at the last look.
 async fn finding(check: &'static Check, subject: Arc<Subject>, events: &Events) -> Finding {
     let start = Instant::now();
-    let patience = if check.may_become_true { subject.wait } else { Duration::ZERO };
+    let patience = subject.wait;
     let mut told = false;
     loop {
         let (found, again) = once(check, Arc::clone(&subject)).await;
@@ -85,9 +85,12 @@ async fn once(check: &'static Check, subject: Arc<Subject>) -> (Finding, Again) 
     let duration = took.unwrap_or_else(|| start.elapsed());
     let unknown = |observed: String, remedy: &str| (Outcome::Unknown, observed, None, Some(remedy.to_owned()));
     let again = match &ended {
-        Ended::Looked(Ok(judgement)) => judgement.again,
+        // Whatever it looks at: a machine that boots is busy, and may answer in time later.
+        Ended::OutOfTime(_) => Again::IfItBlocks,
         Ended::Panicked(_) => Again::No,
-        Ended::Looked(Err(_)) | Ended::OutOfTime(_) | Ended::NotStarted(_) => Again::IfItBlocks,
+        _ if !check.may_become_true => Again::No,
+        Ended::Looked(Ok(judgement)) => judgement.again,
+        Ended::Looked(Err(_)) | Ended::NotStarted(_) => Again::IfItBlocks,
     };
     let (outcome, observed, required, remedy) = match ended {
         Ended::Looked(Ok(judgement)) => judged(judgement, severity, check.remedy),

@@ -11,9 +11,6 @@ use crate::kill::Scene;
 /// The kubelet's own file, which nobody else has, below its root directory.
 const PRECIOUS: &str = "/var/lib/kubelet/pods/of-somebody/precious";
 
-/// The generation that an upgrade collects.
-const COLLECTED: &str = "/opt/hostlet/generations/1";
-
 /// A run that is killed.
 struct Run<'a> {
     scene: &'a Scene,
@@ -23,6 +20,8 @@ struct Run<'a> {
     next: &'a [&'a [&'a str]],
     /// What else the configuration says for the run, and for whoever starts next.
     configurations: (&'a str, &'a str),
+    /// What it removes after it was committed.
+    collected: &'a [&'a str],
 }
 
 /// What was found.
@@ -81,8 +80,7 @@ impl Run<'_> {
             let when = format!("killed at {point:?}, and then {next:?}");
             if is_committed {
                 // A run that is killed while it collects leaves a generation that the next one to commit collects.
-                let after = self.scene.snapshot().await.without(&[COLLECTED]);
-                let difference = new.diff(&after);
+                let difference = new.diff(&self.scene.snapshot().await.without(self.collected));
                 assert!(difference.is_empty(), "{when}, committed:\n{difference}");
                 tried.new += 1;
                 self.scene.assert_installed(&when).await;
@@ -140,7 +138,7 @@ async fn put_something_precious(scene: &Scene) {
 async fn sys_a_fresh_install_killed_anywhere_leaves_a_bare_host_or_a_whole_node() {
     let scene = Scene::new().await;
     scene.warm_up().await;
-    let run = Run { scene: &scene, command: &["install"], next: &[&["recover"]], configurations: ("", "") };
+    let run = Run { scene: &scene, command: &["install"], next: &[&["recover"]], configurations: ("", ""), collected: &[] };
     let tried = run.try_all().await;
     assert!(tried.old > 40 && tried.new > 2 && tried.recoveries > 20, "{tried:?}");
 }
@@ -162,6 +160,7 @@ async fn sys_an_upgrade_killed_anywhere_leaves_the_old_node_or_the_new_one() {
         command: &["upgrade", "1.36.5", "--digest", &scene.newer],
         next: &[&["recover"], &["install"]],
         configurations: (other, "[kubelet]\nconfig = { maxPods = 3 }\n"),
+        collected: &["/opt/hostlet/generations/1"],
     };
     let tried = run.try_all().await;
     assert!(tried.old > 40 && tried.new > 2 && tried.recoveries > 10, "{tried:?}");
@@ -173,7 +172,7 @@ async fn sys_a_rollback_killed_anywhere_leaves_one_version_or_the_other() {
     scene.succeeds(&["install"]).await;
     scene.succeeds(&["upgrade", "1.36.5", "--digest", &scene.newer]).await;
     put_something_precious(&scene).await;
-    let run = Run { scene: &scene, command: &["rollback"], next: &[&["recover"]], configurations: ("", "") };
+    let run = Run { scene: &scene, command: &["rollback"], next: &[&["recover"]], configurations: ("", ""), collected: &[] };
     let tried = run.try_all().await;
     assert!(tried.old > 20 && tried.new > 2 && tried.recoveries > 8, "{tried:?}");
 }

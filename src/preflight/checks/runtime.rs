@@ -14,7 +14,7 @@ use crate::{
     host::cri::{CriError, Readiness, RuntimeService, RuntimeVersion},
     preflight::{
         Subject,
-        check::{Again, Check, ERROR, Judgement, Kind, Look, Looking},
+        check::{Again, Check, ERROR, Judgement, Kind, Look, Looking, USUAL},
     },
 };
 
@@ -33,7 +33,7 @@ pub(super) const CHECKS: &[Check] = &[
         tests: "runtime and kubelet let the same one manage control groups",
         weight: ERROR,
         remedy: "set SystemdCgroup = true in containerd's configuration (runc.options), and restart it",
-        deadline: Duration::from_secs(1),
+        deadline: USUAL,
         may_become_true: true,
         look: Look::Async(driver),
     },
