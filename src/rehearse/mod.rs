@@ -11,7 +11,7 @@ pub use layer::Layer;
 pub use machine::{ADDRESS, GATEWAY, INTERFACE, MARKER, Machine, MachineOptions};
 pub use outcome::{Installed, Outcome, Unit};
 pub use rehearsal::{Rehearsal, RehearsalOptions, run};
-pub use scenery::set_up_stand_ins;
+pub use scenery::{Scene, serve_stand_ins, set_up_stand_ins};
 pub use snapshot::{Difference, Snapshot};
 
 use crate::host::{container::ContainerError, files::FileError, process::ProcessError};

@@ -1,13 +1,32 @@
 //! What a rehearsal without a configuration plays in: artifacts, a mirror, credentials and a configuration for them. The
 //! mirror plays the API server as well: it tells a version, and knows no Node.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Machine, RehearseError};
-use crate::{host::files, model::Component, standin::Made};
+use crate::{host::process::ProcessError, model::Component, standin::Made};
 
 const TEMPLATE: &str = include_str!("configuration.toml");
 const MIRROR: &str = "127.0.0.1:8443";
+
+/// A machine of whatever kind in which root can do things.
+pub trait Scene {
+    /// Runs a shell script that must succeed, and returns what it printed.
+    fn script(&self, script: &str) -> impl Future<Output = Result<String, ProcessError>> + Send;
+
+    /// Writes a file, and the directories it lies in.
+    fn write(&self, path: &str, content: String, mode: u32) -> impl Future<Output = Result<(), ProcessError>> + Send;
+}
+
+impl Scene for Machine {
+    async fn script(&self, script: &str) -> Result<String, ProcessError> {
+        Self::script(self, script).await
+    }
+
+    async fn write(&self, path: &str, content: String, mode: u32) -> Result<(), ProcessError> {
+        Self::write(self, path, content, mode).await
+    }
+}
 
 /// Makes stand-ins in the copy (`releases` says which, as the JSON of [`crate::standin::Versions`]), serves them there, and
 /// writes a configuration and credentials for them.
@@ -18,19 +37,29 @@ pub async fn set_up_stand_ins(
     releases: &str,
 ) -> Result<(), RehearseError> {
     let made = machine.expect(&[hostlet, "stand-in", "artifacts", "/srv/mirror", releases]).await?;
-    let made: BTreeMap<Component, Made> = serde_json::from_str(&made).map_err(RehearseError::Artifacts)?;
+    let made = serde_json::from_str(&made).map_err(RehearseError::Artifacts)?;
+    serve_stand_ins(machine, hostlet, configuration, &made).await
+}
+
+/// Serves stand-ins that were made in /srv/mirror, and writes a configuration and credentials for them.
+pub async fn serve_stand_ins(
+    scene: &impl Scene,
+    hostlet: &str,
+    configuration: &str,
+    made: &BTreeMap<Component, Made>,
+) -> Result<(), RehearseError> {
     let serve = format!(
         "systemd-run --quiet --unit=hostlet-mirror --description='a mirror of the stand-ins' --service-type=notify \
          {hostlet} stand-in mirror --directory /srv/mirror --listen {MIRROR} --ca-out /srv/mirror-ca.crt"
     );
-    machine.script(&serve).await?;
-    machine.write("/srv/mirror/version", version(&made), 0o644).await?;
+    scene.script(&serve).await?;
+    scene.write("/srv/mirror/version", version(made), 0o644).await?;
     // Nobody looks at these; they look like what a cluster gives out.
-    machine.write("/etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n", 0o600).await?;
-    machine.write("/etc/hostlet/flannel-token", "a-rehearsal-has-no-service-accounts\n", 0o600).await?;
-    let cgroup_v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    let swaps = files::read_text(Path::new("/proc/swaps"))?;
-    machine.write(configuration, render(&made, cgroup_v2, swaps.lines().count() <= 1), 0o600).await?;
+    scene.write("/etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n".to_owned(), 0o600).await?;
+    scene.write("/etc/hostlet/flannel-token", "a-rehearsal-has-no-service-accounts\n".to_owned(), 0o600).await?;
+    let cgroups = scene.script("stat --file-system --format=%T /sys/fs/cgroup").await?;
+    let swaps = scene.script("cat /proc/swaps").await?;
+    scene.write(configuration, render(made, cgroups.trim() == "cgroup2fs", swaps.lines().count() <= 1), 0o600).await?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Where Debian's containernetworking-plugins lie.
-const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
+pub const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
 
 /// What to make.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,10 +57,12 @@ pub struct Made {
     pub digest: Digest,
 }
 
-/// Makes one file for each component, in the layout of the projects' servers. Files that are there are replaced.
+/// Makes one file for each component, in the layout of the projects' servers, of this executable and the CNI plugins in a
+/// directory. Files that are there are replaced.
 pub fn make_artifacts(
     directory: &Path,
     executable: &Path,
+    plugins: &Path,
     versions: &Versions,
 ) -> Result<BTreeMap<Component, Made>, FileError> {
     let architecture = Architecture::from_machine(std::env::consts::ARCH).unwrap_or(Architecture::Amd64);
@@ -76,7 +78,7 @@ pub fn make_artifacts(
         };
         let path = template.replace("{version}", version).replace("{arch}", &architecture.to_string());
         let file = directory.join(&path);
-        write_artifact(component, &file, executable, versions, architecture)?;
+        write_artifact(component, &file, (executable, plugins), versions, architecture)?;
         let digest = files::digest(&file)?;
         made.insert(component, Made { version: version.clone(), path, template: template.to_owned(), digest });
     }
@@ -86,7 +88,7 @@ pub fn make_artifacts(
 fn write_artifact(
     component: Component,
     path: &Path,
-    executable: &Path,
+    (executable, plugins): (&Path, &Path),
     versions: &Versions,
     architecture: Architecture,
 ) -> Result<(), FileError> {
@@ -100,7 +102,7 @@ fn write_artifact(
         Component::Flanneld => write_executable(&mut file, executable, &versions.flanneld),
         Component::CniPlugins => {
             let names = ["bridge", "host-local", "loopback", "portmap", "bandwidth"];
-            write_archive(file, names.map(|name| (name.to_owned(), Path::new(DEBIAN_PLUGINS).join(name))))
+            write_archive(file, names.map(|name| (name.to_owned(), plugins.join(name))))
         }
         Component::FlannelCni => write_archive(file, [(format!("flannel-{architecture}"), executable.to_owned())]),
     };

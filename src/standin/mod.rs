@@ -12,7 +12,7 @@ mod mirror;
 mod notify;
 mod release;
 
-pub use artifacts::{Made, Versions, make_artifacts};
+pub use artifacts::{DEBIAN_PLUGINS, Made, Versions, make_artifacts};
 pub use mirror::{FAULTS, MirrorError};
 pub use release::{Behaviour, Release};
 
@@ -81,7 +81,8 @@ fn artifacts(arguments: &[String]) -> Result<u8, String> {
     let directory = arguments.first().ok_or("artifacts needs a directory")?;
     let versions = arguments.get(1).map_or_else(|| Ok(Versions::default()), |json| serde_json::from_str(json));
     let versions = versions.map_err(|error| format!("what to make: {error}"))?;
-    let made = make_artifacts(&PathBuf::from(directory), Path::new("/proc/self/exe"), &versions);
+    let (executable, plugins) = (Path::new("/proc/self/exe"), Path::new(DEBIAN_PLUGINS));
+    let made = make_artifacts(&PathBuf::from(directory), executable, plugins, &versions);
     let made = serde_json::to_string(&made.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
     writeln!(std::io::stdout(), "{made}").map_err(|error| error.to_string())?;
     Ok(0)

@@ -46,3 +46,6 @@ mod sys_standin;
 mod sys_systemd;
 mod sys_uninstall;
 mod sys_upgrade;
+mod vm;
+mod vm_lost_writes;
+mod vm_power_cut;
