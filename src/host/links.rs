@@ -2,16 +2,18 @@
 //!
 //! Not from /sys/class/net: that shows the namespace of whoever mounted it, and does not tell a VXLAN device's port.
 
-use std::{fmt, io, net::IpAddr, os::fd::AsRawFd};
+use std::{fmt, io, net::IpAddr};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::SockProtocol;
+
+use super::netlink;
 
 /// A network link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,7 +198,7 @@ fn route(message: &RouteMessage) -> Option<Route> {
 pub fn delete(link: &Link) -> io::Result<()> {
     let mut message = LinkMessage::default();
     message.header.index = link.index;
-    match ask(RouteNetlinkMessage::DelLink(message), NLM_F_REQUEST | NLM_F_ACK) {
+    match netlink::ask(SockProtocol::NetlinkRoute, RouteNetlinkMessage::DelLink(message), NLM_F_REQUEST | NLM_F_ACK) {
         Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => Ok(()),
         other => other.map(drop),
     }
@@ -204,44 +206,7 @@ pub fn delete(link: &Link) -> io::Result<()> {
 
 /// Asks for everything of a kind.
 fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-    ask(question, NLM_F_DUMP | NLM_F_REQUEST)
-}
-
-fn ask(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
-    let mut header = NetlinkHeader::default();
-    header.flags = flags;
-    header.sequence_number = 1;
-    let mut packet = NetlinkMessage::new(header, NetlinkPayload::from(question));
-    packet.finalize();
-    let mut bytes = vec![0; packet.buffer_len()];
-    packet.serialize(&mut bytes);
-    // Not connected: the kernel is where messages without an address go.
-    send(socket.as_raw_fd(), &bytes, MsgFlags::empty())?;
-    // The kernel fills at most 32 KiB for each answer (netlink(7), NLMSG_GOODSIZE and its dump buffer).
-    let mut buffer = vec![0; 64 * 1024];
-    let mut answers = Vec::new();
-    loop {
-        let count = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        let mut rest = &buffer[..count];
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
-            let length = message.header.length as usize;
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(answers),
-                // An error without a code acknowledges.
-                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(inner) => answers.push(inner),
-                _ => {}
-            }
-            // Each message is padded to four bytes; one of length zero would never end.
-            rest = rest.get(length.max(1).next_multiple_of(4)..).unwrap_or_default();
-        }
-        if count == 0 {
-            return Ok(answers);
-        }
-    }
+    netlink::ask(SockProtocol::NetlinkRoute, question, NLM_F_DUMP | NLM_F_REQUEST)
 }
 
 #[cfg(test)]

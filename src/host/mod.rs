@@ -25,6 +25,7 @@ pub mod look;
 pub mod moment;
 pub mod mounts;
 pub mod namespaces;
+mod netlink;
 pub mod network;
 pub mod nftables;
 pub mod os_release;

@@ -3,15 +3,18 @@
 //! Promise: asks only, and only a kernel that has nf_tables already: asking another one would load the module. Gap: the rules
 //! themselves are not read, so that what a chain lets through is not known.
 
-use std::{collections::BTreeMap, io, os::fd::AsRawFd};
+use std::{collections::BTreeMap, io};
 
 use netlink_packet_core::{
-    DecodeError, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-    NetlinkSerializable, NlasIterator,
+    DecodeError, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkPayload, NetlinkSerializable,
+    NlasIterator,
 };
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::SockProtocol;
 
-use super::kernel::{self, Module};
+use super::{
+    kernel::{self, Module},
+    netlink,
+};
 
 /// Which packets a table is for (linux/netfilter.h, NFPROTO_*).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,38 +170,8 @@ impl NetlinkDeserializable for Message {
 }
 
 fn dump(question: u8) -> io::Result<Vec<Message>> {
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)?;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    header.sequence_number = 1;
     let question = Message { kind: NFTABLES << 8 | u16::from(question), family: Family::Other(0), attributes: Vec::new() };
-    let mut packet = NetlinkMessage::new(header, NetlinkPayload::from(question));
-    packet.finalize();
-    let mut bytes = vec![0; packet.buffer_len()];
-    packet.serialize(&mut bytes);
-    send(socket.as_raw_fd(), &bytes, MsgFlags::empty())?;
-    let mut buffer = vec![0; 64 * 1024];
-    let mut answers = Vec::new();
-    loop {
-        let count = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        let mut rest = &buffer[..count];
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<Message>::deserialize(rest).map_err(io::Error::other)?;
-            let length = message.header.length as usize;
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(answers),
-                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(inner) => answers.push(inner),
-                _ => {}
-            }
-            // Each message is padded to four bytes; one of length zero would never end.
-            rest = rest.get(length.max(1).next_multiple_of(4)..).unwrap_or_default();
-        }
-        if count == 0 {
-            return Ok(answers);
-        }
-    }
+    netlink::ask(SockProtocol::NetlinkNetFilter, question, NLM_F_REQUEST | NLM_F_DUMP)
 }
 
 impl From<Message> for NetlinkPayload<Message> {
