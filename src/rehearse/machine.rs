@@ -103,8 +103,8 @@ impl Machine {
         Snapshot::take(self).await
     }
 
-    /// The same without the states of unit files as systemd has them: the links in /etc/systemd/system are in it, and it
-    /// takes a third of the time.
+    /// The same without what only systemd tells of unit files and processes: the files and links in /etc/systemd/system are
+    /// in it, and it takes a fraction of the time.
     pub async fn quick_snapshot(&self) -> Result<Snapshot, ProcessError> {
         Snapshot::take_quickly(self).await
     }

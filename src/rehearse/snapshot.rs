@@ -50,7 +50,7 @@ impl Snapshot {
     #[must_use]
     pub fn lasting(mut self) -> Self {
         // A unit without a file that does not run is one that systemd has not forgotten yet.
-        self.entries.retain(|_, state| !state.contains(" LoadState=not-found ActiveState=inactive "));
+        self.entries.retain(|_, state| !state.contains("LoadState=not-found ActiveState=inactive "));
         for (name, state) in &mut self.entries {
             let keep: Vec<&str> = if name.starts_with("file ") {
                 // Type, mode and owner; then size, time, inode, and the target of a link.
