@@ -61,10 +61,15 @@ pub enum Command {
         /// Prints every check with its severity and remedy, and checks nothing
         #[arg(long)]
         list: bool,
+        /// Prints who must reach whom on which port, by roles and flannel's backend, and checks nothing
+        #[arg(long, conflicts_with = "list")]
+        show_matrix: bool,
         /// As before `install --adopt`, which takes over a kubelet that a package or a container brought
         #[arg(long)]
         adopt: bool,
     },
+    /// Answers other nodes' probes until it is stopped; changes nothing
+    Respond,
     /// Shows what install would change, file by file and unit by unit
     Plan {
         /// Exits with 1 when something would change
@@ -170,6 +175,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Preflight { .. } => "preflight",
+            Self::Respond => "respond",
             Self::Plan { .. } => "plan",
             Self::Install { .. } => "install",
             Self::Upgrade { .. } => "upgrade",

@@ -6,6 +6,7 @@ mod plan;
 mod preflight;
 mod recover;
 mod rehearse;
+mod respond;
 mod rollback;
 mod run;
 mod status;
@@ -100,7 +101,11 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
     match cli.command {
         Command::Config(command) => configuration::run(&global, command),
         Command::Preflight { list: true, .. } => preflight::list(),
-        Command::Preflight { list: false, adopt } => preflight::run(&Context { adopt, ..context(&global, events)? }).await,
+        Command::Preflight { show_matrix: true, .. } => preflight::matrix(&settings(&global)?),
+        Command::Respond => respond::run(&context(&global, events)?).await,
+        Command::Preflight { list: false, show_matrix: false, adopt } => {
+            preflight::run(&Context { adopt, ..context(&global, events)? }).await
+        }
         Command::Plan { exit_code, adopt } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
         Command::Install { reinstall, adopt, steps } => install::run(&global, events, reinstall, adopt, steps.into()).await,
         Command::Upgrade { version, digest, steps } => upgrade::run(&global, events, &version, digest, steps.into()).await,

@@ -2,6 +2,8 @@
 
 use super::Done;
 use crate::{
+    config::Settings,
+    mesh::{self, Node, Pair, Row, Rules},
     pipeline::{self, Context, Failure},
     preflight,
 };
@@ -19,4 +21,30 @@ pub(super) fn list() -> Result<Done, Failure> {
         format!("{:<20} {:<8} {}\n{:30}{}\n", check.id, check.severity, check.tests, "", check.remedy)
     };
     Done::new(&checks.iter().map(line).collect::<String>(), &checks)
+}
+
+/// Who must reach whom.
+pub(super) fn matrix(settings: &Settings) -> Result<Done, Failure> {
+    let identity = pipeline::identity(settings)?;
+    let this = Node::this(settings, &identity);
+    let mut nodes: Vec<Node> = settings.mesh.iter().flat_map(|mesh| mesh.peers.iter().map(Node::from)).collect();
+    if !nodes.iter().any(|node| node.name == this.name) {
+        nodes.insert(0, this);
+    }
+    let rows = mesh::matrix(&Rules::of(settings), &nodes);
+    let list = |row: &Row| {
+        let pairs: Vec<_> = row.pairs.iter().map(|Pair { from, to }| format!("{from} -> {to}")).collect();
+        pairs.join(", ")
+    };
+    let line = |row: &Row| {
+        let who = row.groups(&nodes).unwrap_or_else(|| list(row));
+        let family = if row.requirement.family == mesh::Family::Ipv4 { "IPv4" } else { "IPv6" };
+        let (requirement, service) = (row.requirement.to_string(), row.requirement.service.to_string());
+        format!("{requirement:<12} {family}  {service:<16} {who} ({} pairs)\n", row.pairs.len())
+    };
+    let mut text: String = rows.iter().map(line).collect();
+    if settings.mesh.is_none() {
+        text.push_str("There is no [mesh], so no other node is known: name the nodes under mesh.peers.\n");
+    }
+    Done::new(&text, &rows)
 }

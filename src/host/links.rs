@@ -9,6 +9,7 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
     link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
@@ -24,6 +25,8 @@ pub struct Link {
     pub kind: LinkKind,
     /// The bridge, or the like, that it is a port of.
     pub controller: Option<u32>,
+    /// The largest packet that it carries.
+    pub mtu: u32,
 }
 
 /// What carries a link's packets, as far as it matters here.
@@ -97,11 +100,28 @@ pub fn routes() -> io::Result<Vec<Route>> {
         .collect())
 }
 
+/// Those addresses on the links that were asked for and did not answer: to ARP, or to IPv6's neighbour discovery.
+pub fn silent_neighbours() -> io::Result<Vec<IpAddr>> {
+    let messages = dump(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()))?;
+    let address = |message: NeighbourMessage| {
+        let silent = matches!(message.header.state, NeighbourState::Incomplete | NeighbourState::Failed);
+        message.attributes.into_iter().filter(|_| silent).find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => Some(v4.into()),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => Some(v6.into()),
+            _ => None,
+        })
+    };
+    let neighbours = messages.into_iter();
+    Ok(neighbours.filter_map(|one| if let RouteNetlinkMessage::NewNeighbour(n) = one { address(n) } else { None }).collect())
+}
+
 fn link(message: &LinkMessage) -> Link {
-    let mut link = Link { index: message.header.index, name: String::new(), kind: LinkKind::Other, controller: None };
+    let mut link =
+        Link { index: message.header.index, name: String::new(), kind: LinkKind::Other, controller: None, mtu: 1500 };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Controller(index) => link.controller = Some(*index).filter(|index| *index != 0),
             LinkAttribute::LinkInfo(infos) => link.kind = kind(infos),
             _ => {}

@@ -8,6 +8,7 @@ pub mod capabilities;
 pub mod checkpoint;
 pub mod container;
 pub mod cri;
+pub mod datagrams;
 pub mod detached;
 pub mod disk;
 pub mod files;

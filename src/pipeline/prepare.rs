@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Context, Failure, fetching};
 use crate::{
+    config::Settings,
     facts::{self, Observed},
     generation,
     host::{look, systemd::Systemd},
@@ -47,7 +48,12 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
     Ok(Prepared { identity, wanted, observed, plan })
 }
 
-/// The local checks alone: what `hostlet preflight` runs.
+/// Who this node is.
+pub fn identity(settings: &Settings) -> Result<NodeIdentity, Failure> {
+    Ok(plan::identity(settings, &facts::host(settings)?)?)
+}
+
+/// The checks alone: what `hostlet preflight` runs.
 pub async fn local_preflight(context: &Context) -> Result<Report, Failure> {
     let facts = facts::host(&context.settings)?;
     let identity = plan::identity(&context.settings, &facts)?;

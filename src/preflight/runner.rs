@@ -19,7 +19,7 @@ use super::{
     report::{Finding, Outcome, Report},
     waivers,
 };
-use crate::host::detached;
+use crate::{host::detached, mesh::MeshReport};
 
 /// The whole preflight is over after this, without `--wait`.
 pub(super) const TOTAL: Duration = Duration::from_millis(1_900);
@@ -32,13 +32,26 @@ enum Ended {
     NotStarted(String),
 }
 
+#[cfg(test)]
 pub(super) async fn run(checks: impl Iterator<Item = &'static Check>, subject: Arc<Subject>) -> Report {
+    run_all(checks, subject, async { (None, None) }).await
+}
+
+/// All checks, and after them what is between nodes.
+pub(super) async fn run_all(
+    checks: impl Iterator<Item = &'static Check>,
+    subject: Arc<Subject>,
+    between: impl Future<Output = (Option<Finding>, Option<MeshReport>)>,
+) -> Report {
     let start = Instant::now();
     let checks: Vec<_> = checks.collect();
-    let known: BTreeSet<_> = checks.iter().map(|check| check.id).collect();
+    let mut known: BTreeSet<_> = checks.iter().map(|check| check.id).collect();
     let mut findings = join_all(checks.into_iter().map(|check| finding(check, Arc::clone(&subject)))).await;
+    let (more, mesh) = between.await;
+    known.extend(more.iter().map(|finding| finding.id));
+    findings.extend(more);
     waivers::apply(&subject.settings.preflight.waive, &mut findings, &known);
-    Report::new(findings, start.elapsed())
+    Report { mesh: mesh.map(Box::new), ..Report::new(findings, start.elapsed()) }
 }
 
 async fn finding(check: &'static Check, subject: Arc<Subject>) -> Finding {

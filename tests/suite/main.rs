@@ -11,6 +11,8 @@ mod fetch;
 mod kill;
 mod machine;
 mod namespaces;
+mod ns_mesh;
+mod ns_mesh_world;
 mod ns_mounts;
 mod ns_ports;
 mod ns_preflight;

@@ -159,6 +159,7 @@ pub(crate) fn subject() -> Subject {
         runtime: Runtime { socket: host.join("cri.sock"), unit: "containerd.service".parse().unwrap() },
         sources: Sources { ca_file: None, stall_timeout: Duration::from_secs(30), attempts: 4, components: BTreeMap::new() },
         preflight: Preflight::default(),
+        mesh: None,
     };
     let identity = NodeIdentity {
         name: "node-07".parse().unwrap(),
