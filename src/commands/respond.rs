@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Done;
 use crate::{
-    mesh::{Endpoint, Identity},
+    mesh::{Endpoint, Identity, Purpose},
     output::Event,
     pipeline::{self, Context, Failure},
 };
@@ -13,7 +13,7 @@ use crate::{
 pub(super) async fn run(context: &Context) -> Result<Done, Failure> {
     let Some(mesh) = &context.settings.mesh else { return Err(Failure::NoMesh) };
     let identity = pipeline::identity(&context.settings)?;
-    let endpoint = Endpoint::open(Identity::new(&context.settings, mesh, &identity)?).await?;
+    let endpoint = Endpoint::open(Identity::new(&context.settings, mesh, &identity)?, Purpose::Answer).await?;
     endpoint.must_answer()?;
     let port = mesh.port;
     context.events.emit(Event::Note { text: format!("{} answers its peers on udp/{port} and tcp/{port}", identity.name) });

@@ -40,6 +40,8 @@ pub enum Body {
         cookie: Nonce,
         /// What arrived at the joiner.
         arrived: Vec<Arrived>,
+        /// Milliseconds of this session in which the joiner did not get to run.
+        late: u16,
     },
     /// Peer: this.
     Tell {
@@ -49,6 +51,8 @@ pub enum Body {
         sent: Vec<Sent>,
         /// The peer still needs answers from the joiner.
         needs_you: bool,
+        /// Milliseconds of this session in which the peer did not get to run.
+        late: u16,
     },
     /// A datagram that proves that a port can be reached.
     Probe(Probe),
@@ -333,14 +337,16 @@ impl Body {
                 put_place(to, &FIREWALLS, firewall);
                 to.push((*needs_you).into());
             }
-            Self::Ask { cookie, arrived } => {
+            Self::Ask { cookie, arrived, late } => {
                 to.extend(cookie);
                 put_list(to, arrived, Arrived::put);
+                to.extend(late.to_be_bytes());
             }
-            Self::Tell { arrived, sent, needs_you } => {
+            Self::Tell { arrived, sent, needs_you, late } => {
                 put_list(to, arrived, Arrived::put);
                 put_list(to, sent, Sent::put);
                 to.push((*needs_you).into());
+                to.extend(late.to_be_bytes());
             }
             Self::Probe(probe) => probe.put(to),
             Self::Dial { port, nonce } | Self::Answer { port, nonce } => {
@@ -360,11 +366,12 @@ impl Body {
                 firewall: from.one_of(FIREWALLS)?,
                 needs_you: from.one_of([false, true])?,
             },
-            5 => Self::Ask { cookie: from.array()?, arrived: from.list(Arrived::take)? },
+            5 => Self::Ask { cookie: from.array()?, arrived: from.list(Arrived::take)?, late: from.number()? },
             6 => Self::Tell {
                 arrived: from.list(Arrived::take)?,
                 sent: from.list(Sent::take)?,
                 needs_you: from.one_of([false, true])?,
+                late: from.number()?,
             },
             7 => Self::Probe(Probe::take(from)?),
             8 => Self::Dial { port: from.port()?, nonce: from.array()? },

@@ -29,6 +29,7 @@ use super::{
     firewall,
     key::{self, Key, NodeId, Nonce},
     ledger::{Ledger, Place},
+    pulse::Pulse,
     receivers::{Receivers, bind_listener},
     requirement::{Family, Node, Requirement, Rules},
     sender,
@@ -197,6 +198,7 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) ledger: Ledger,
     pub(super) counters: Counters,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) firewall: Firewall,
     id: NodeId,
     by_id: HashMap<NodeId, usize>,
@@ -220,6 +222,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What an endpoint is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Peers ask.
+    Answer,
+    /// This node asks as well.
+    Prove,
+}
+
 /// A node that can be probed and asked, as long as it is not dropped.
 #[derive(Debug)]
 pub struct Endpoint {
@@ -229,9 +240,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Opens every socket. Where the control port is in use, another responder of this host answers on it, and this
+    /// Opens every socket, and tells peers that ask whether this node needs answers of its own. Where the control port is in use, another responder of this host answers on it, and this
     /// endpoint only asks.
-    pub async fn open(identity: Identity) -> Result<Self, MeshError> {
+    pub async fn open(identity: Identity, purpose: Purpose) -> Result<Self, MeshError> {
         let Identity { this, peers, rules, .. } = &identity;
         let needed: Vec<(IpAddr, Requirement)> = rules
             .received_by(this, peers)
@@ -252,8 +263,13 @@ impl Endpoint {
         let families = [Family::Ipv4, Family::Ipv6].into_iter();
         let interfaces_seen = families.filter(|family| receivers.sees(*family, Tap::Interface)).collect();
         let shared = Arc::new(Shared::new(identity, receivers.listening.clone(), interfaces_seen, firewall)?);
+        if purpose == Purpose::Prove {
+            shared.identity.peers.iter().for_each(|peer| shared.needs(shared.id_of(peer), true));
+        }
         let mut tasks = JoinSet::new();
         receivers.start(&shared, &mut tasks);
+        let pulse = Arc::clone(&shared.pulse);
+        tasks.spawn(async move { pulse.beat().await });
         for (datagrams, listener) in control {
             tasks.spawn(answer_datagrams(Arc::clone(&shared), datagrams));
             tasks.spawn(answer_connections(Arc::clone(&shared), listener));
@@ -274,7 +290,7 @@ impl Endpoint {
 
     /// Keeps answering while peers that are in the middle of their own preflight need it; ten seconds at most.
     pub async fn linger(&self) {
-        const SILENT: Duration = Duration::from_secs(2);
+        const SILENT: Duration = Duration::from_secs(3);
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
             if !self.shared.is_needed_by_others(SILENT) {
@@ -365,6 +381,7 @@ impl Shared {
             firewall,
             ledger: Ledger::default(),
             counters: Counters::default(),
+            pulse: Arc::default(),
             visits: Mutex::default(),
             buckets: Mutex::new(buckets),
             needed: Mutex::default(),
@@ -523,15 +540,17 @@ impl Shared {
         match &message.body {
             Body::Hello => Some(Body::Challenge { cookie: self.cookie(message, from, now) }),
             Body::Arm { cookie, listening } if good(cookie) => self.arm(message, peer, from, listening),
-            Body::Ask { cookie, arrived } if good(cookie) => {
+            Body::Ask { cookie, arrived, late } if good(cookie) => {
                 let mut visits = lock(&self.visits);
                 let visit = visits.get_mut(&message.session).filter(|visit| visit.peer == peer)?;
                 visit.heard = Instant::now();
                 visit.outgoing.confirm(arrived);
+                visit.outgoing.allowance.heard(*late);
                 Some(Body::Tell {
                     arrived: self.ledger.arrived(&message.session, self.sees_interface(visit.family)),
                     sent: visit.outgoing.sent(),
                     needs_you: lock(&self.needed).contains(&message.from),
+                    late: visit.outgoing.late(),
                 })
             }
             Body::Done { cookie } if good(cookie) => {
@@ -578,7 +597,7 @@ impl Shared {
             let node = &self.identity.peers[peer];
             let targets = self.targets(node, family, theirs);
             self.expect(message.session, node, family);
-            let outgoing = Arc::new(Outgoing::new(envelope, (source, from), self.mtu(source), targets));
+            let outgoing = Arc::new(Outgoing::new(envelope, (source, from), self.mtu(source), targets, &self.pulse));
             let probing = tokio::spawn(sender::send(Arc::clone(&outgoing))).abort_handle();
             Visit { peer, family, outgoing, probing, heard: Instant::now(), done: false }
         });

@@ -1,7 +1,8 @@
 //! Asks every peer at once: expect my probes, and probe me. Both directions are proved in one round.
 //!
 //! Promise: a peer that does not answer is pending, never a pass and never called blocked, unless its own messages come
-//! here. From when a peer is armed the verdict takes [`sender::VERDICT`] at the most, and no longer than it needs.
+//! here. From when a peer is armed the verdict takes [`sender::VERDICT`] at the most, and no longer than it needs; what the
+//! two processes did not get to run is added, since neither could look meanwhile.
 
 use std::{
     io,
@@ -47,9 +48,6 @@ pub async fn prove(endpoint: &Endpoint, mesh: &Mesh, waiting: impl Fn(&[&str])) 
         mesh.wait_for.includes(&peer)
     };
     let peers = &shared.identity.peers;
-    for peer in peers {
-        shared.needs(shared.id_of(peer), true);
-    }
     let pairs = join_all(peers.iter().map(|peer| {
         let wait = if wanted(peer) { mesh.wait_timeout.max(LEAST_WAIT) } else { LEAST_WAIT };
         pair(Arc::clone(shared), peer, wanted(peer), start + wait)
@@ -138,7 +136,10 @@ impl Session<'_> {
         };
         self.shared.expect(nonce, self.peer, self.family);
         let arm = Body::Arm { cookie, listening: self.shared.listening(self.family) };
-        let armed = line.ask(&arm, wire::CONTROL, Instant::now() + sender::VERDICT).await;
+        // It is pending until it is armed; a cookie is good for half a minute.
+        let asked = Instant::now();
+        let latest = until.clamp(asked + sender::VERDICT, asked + Duration::from_secs(20));
+        let armed = line.ask(&arm, wire::CONTROL, latest).await;
         let Some(Body::Armed { listening, firewall, needs_you }) = armed else {
             self.shared.ledger.close(&nonce);
             return Err(self.unseen(&line).await);
@@ -146,7 +147,7 @@ impl Session<'_> {
         self.shared.needed_by(line.envelope.to, needs_you);
         let targets = self.shared.targets(self.peer, self.family, &listening);
         let mtu = self.shared.mtu(self.source);
-        let outgoing = Outgoing::new(line.envelope.clone(), (self.source, self.destination), mtu, targets);
+        let outgoing = Outgoing::new(line.envelope.clone(), (self.source, self.destination), mtu, targets, &self.shared.pulse);
         let outgoing = Arc::new(outgoing);
         let told = self.probe_both_ways(&line, &outgoing, cookie).await;
         let verdicts = self.verdicts(&outgoing, &told, &listening, firewall, &nonce);
@@ -160,17 +161,21 @@ impl Session<'_> {
 
     /// Sends, and asks what arrived, until all did or the time is up.
     async fn probe_both_ways(&self, line: &Line, outgoing: &Arc<Outgoing>, cookie: key::Nonce) -> Told {
-        let end = Instant::now() + sender::VERDICT;
+        let start = Instant::now();
+        // The last question may still be answered a little after the verdict's time.
+        let end = || start + sender::VERDICT + outgoing.allowed();
         let sending = tokio::spawn(sender::send(Arc::clone(outgoing)));
         let mut told = Told::default();
         let mut pause = Duration::from_millis(5);
-        while Instant::now() < end {
-            sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
-            // The last question may still be answered after the verdict's time; no later.
-            let ask = Body::Ask { cookie, arrived: self.arrived(line) };
-            let latest = (Instant::now() + Duration::from_millis(400)).max(end).min(end + Duration::from_millis(200));
-            if let Some(Body::Tell { arrived, sent, needs_you }) = line.ask(&ask, wire::CONTROL, latest).await {
+        while Instant::now() < end() {
+            sleep(pause.min(end().saturating_duration_since(Instant::now()))).await;
+            let ask = Body::Ask { cookie, arrived: self.arrived(line), late: outgoing.late() };
+            // Where an end did not get to run, its answer is waited for, since it tells how much it missed.
+            let grace = Duration::from_millis(if outgoing.allowed().is_zero() { 200 } else { 1_000 });
+            let latest = (Instant::now() + Duration::from_millis(400)).max(end()).min(end() + grace);
+            if let Some(Body::Tell { arrived, sent, needs_you, late }) = line.ask(&ask, wire::CONTROL, latest).await {
                 outgoing.confirm(&arrived);
+                outgoing.allowance.heard(late);
                 self.shared.needed_by(line.envelope.to, needs_you);
                 told = Told { arrived, sent, at_all: true };
             }
@@ -278,7 +283,8 @@ impl Session<'_> {
             let mut targets = self.shared.targets(self.peer, self.family, &[]);
             targets.retain(|target| target.requirement.protocol == Protocol::Tcp);
             let mtu = self.shared.mtu(self.source);
-            let outgoing = Outgoing::new(line.envelope.clone(), (self.source, self.destination), mtu, targets);
+            let outgoing =
+                Outgoing::new(line.envelope.clone(), (self.source, self.destination), mtu, targets, &self.shared.pulse);
             let outgoing = Arc::new(outgoing);
             let _ = timeout(Duration::from_millis(350), sender::send(Arc::clone(&outgoing))).await;
             let (this, peer) = self.ends();

@@ -14,6 +14,7 @@ mod firewall;
 mod joiner;
 pub mod key;
 mod ledger;
+mod pulse;
 mod receivers;
 mod report;
 pub mod requirement;
@@ -22,7 +23,7 @@ mod session;
 pub mod verdict;
 pub mod wire;
 
-pub use endpoint::{Endpoint, Identity, MeshError};
+pub use endpoint::{Endpoint, Identity, MeshError, Purpose};
 pub use joiner::prove;
 pub use report::{Ended, MeshReport, PairReport, State};
 pub use requirement::{Family, Framing, Node, Pair, Requirement, Row, Rules, Service, matrix};

@@ -3,12 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use super::{
     body::{Arrived, Body, Ending, How, Sent, Size},
     key::{Key, NodeId, Nonce},
+    pulse::{Allowance, Pulse},
     requirement::Requirement,
     wire::Message,
 };
@@ -63,6 +65,8 @@ pub(super) struct Outgoing {
     /// What the interface of the source carries.
     pub(super) mtu: u32,
     pub(super) targets: Vec<Target>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) allowance: Allowance,
     state: Mutex<Progress>,
 }
 
@@ -73,8 +77,25 @@ struct Progress {
 }
 
 impl Outgoing {
-    pub(super) fn new(envelope: Envelope, (source, destination): (IpAddr, IpAddr), mtu: u32, targets: Vec<Target>) -> Self {
-        Self { envelope, source, destination, mtu, targets, state: Mutex::default() }
+    pub(super) fn new(
+        envelope: Envelope,
+        (source, destination): (IpAddr, IpAddr),
+        mtu: u32,
+        targets: Vec<Target>,
+        pulse: &Arc<Pulse>,
+    ) -> Self {
+        let (pulse, allowance) = (Arc::clone(pulse), Allowance::new(pulse));
+        Self { envelope, source, destination, mtu, targets, pulse, allowance, state: Mutex::default() }
+    }
+
+    /// How much longer it may take since one of the ends did not get to run.
+    pub(super) fn allowed(&self) -> Duration {
+        self.allowance.of(&self.pulse)
+    }
+
+    /// What this end missed.
+    pub(super) fn late(&self) -> u16 {
+        self.allowance.ours(&self.pulse)
     }
 
     fn state(&self) -> MutexGuard<'_, Progress> {

@@ -70,8 +70,13 @@ fn body() -> impl Strategy<Value = Body> {
             firewall,
             needs_you
         }),
-        (any::<Nonce>(), arrived()).prop_map(|(cookie, arrived)| Body::Ask { cookie, arrived }),
-        (arrived(), sent(), any::<bool>()).prop_map(|(arrived, sent, needs_you)| Body::Tell { arrived, sent, needs_you }),
+        (any::<Nonce>(), arrived(), any::<u16>()).prop_map(|(cookie, arrived, late)| Body::Ask { cookie, arrived, late }),
+        (arrived(), sent(), any::<bool>(), any::<u16>()).prop_map(|(arrived, sent, needs_you, late)| Body::Tell {
+            arrived,
+            sent,
+            needs_you,
+            late
+        }),
         probe.prop_map(|(port, size, attempt, source, destination)| {
             Body::Probe(Probe { port, size, attempt, source, destination })
         }),

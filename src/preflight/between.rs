@@ -8,7 +8,7 @@ use super::{
     report::{Finding, Outcome},
 };
 use crate::{
-    mesh::{Ended, Endpoint, Identity, MeshError, MeshReport, prove},
+    mesh::{Ended, Endpoint, Identity, MeshError, MeshReport, Purpose, prove},
     output::{Event, Events},
 };
 
@@ -27,7 +27,7 @@ pub(super) async fn look(subject: &Subject, events: &Events) -> (Option<Finding>
     let start = Instant::now();
     let proved = async {
         let identity = Identity::new(&subject.settings, mesh, &subject.identity)?;
-        let endpoint = Endpoint::open(identity).await?;
+        let endpoint = Endpoint::open(identity, Purpose::Prove).await?;
         let waiting = |names: &[&str]| {
             let text = format!("waiting up to {:?} for {} to start", mesh.wait_timeout, names.join(", "));
             events.emit(Event::Note { text });

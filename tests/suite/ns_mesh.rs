@@ -39,7 +39,7 @@ fn ns_mesh_a_drop_on_input_is_the_receivers_own_firewall() {
             &["udp/8472 n1 -> n2 full: receivers-firewall", "udp/8472 n1 -> n2 small: receivers-firewall"],
             &[
                 "FAIL udp/8472  n1 (10.9.0.1) -> n2 (10.9.0.2)  inbound at n2",
-                "0 of 4 arrived at the socket, 4 of 4 at the interface: dropped by n2's own firewall",
+                "0 of 7 arrived at the socket, 7 of 7 at the interface: dropped by n2's own firewall",
                 "on n2: nft insert rule inet filter input udp dport 8472 accept",
                 "reverse, n2 -> n1: pass",
             ],
@@ -76,7 +76,7 @@ fn ns_mesh_a_drop_in_the_middle_is_the_networks_and_one_way_is_told_so() {
                 "udp/8472 n1 -> n2 full: filter-on-vxlan",
                 "udp/8472 n1 -> n2 small: filter-on-vxlan",
             ],
-            &["0 of 4 VXLAN packets arrived at n2's interface", "reverse, n2 -> n1: pass", "security group"],
+            &["0 of 7 VXLAN packets arrived at n2's interface", "reverse, n2 -> n1: pass", "security group"],
         );
     });
 }
@@ -218,7 +218,7 @@ fn ns_mesh_a_port_that_the_kernels_vxlan_device_holds_still_gives_true_receipts(
         rules(2, "input", &["udp dport 8472 drop"]);
         probe(1).is(
             &["udp/8472 n1 -> n2 full: receivers-firewall", "udp/8472 n1 -> n2 small: receivers-firewall"],
-            &["0 of 4 arrived at the socket, 4 of 4 at the interface"],
+            &["0 of 7 arrived at the socket, 7 of 7 at the interface"],
         );
         // The device has taken nothing for a frame of its own.
         let received = printed("ip -n n2 -s -j link show flannel.1");
