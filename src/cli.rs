@@ -64,6 +64,9 @@ pub enum Command {
         /// Prints who must reach whom on which port, by roles and flannel's backend, and checks nothing
         #[arg(long, conflicts_with = "list")]
         show_matrix: bool,
+        /// Also draws what was found of every peer as a table
+        #[arg(long, conflicts_with_all = ["list", "show_matrix"])]
+        report: bool,
         /// As before `install --adopt`, which takes over a kubelet that a package or a container brought
         #[arg(long)]
         adopt: bool,

@@ -103,8 +103,8 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Preflight { list: true, .. } => preflight::list(),
         Command::Preflight { show_matrix: true, .. } => preflight::matrix(&settings(&global)?),
         Command::Respond => respond::run(&context(&global, events)?).await,
-        Command::Preflight { list: false, show_matrix: false, adopt } => {
-            preflight::run(&Context { adopt, ..context(&global, events)? }).await
+        Command::Preflight { list: false, show_matrix: false, adopt, report } => {
+            preflight::run(&Context { adopt, ..context(&global, events)? }, report).await
         }
         Command::Plan { exit_code, adopt } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
         Command::Install { reinstall, adopt, steps } => install::run(&global, events, reinstall, adopt, steps.into()).await,

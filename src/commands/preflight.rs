@@ -8,9 +8,12 @@ use crate::{
     preflight,
 };
 
-pub(super) async fn run(context: &Context) -> Result<Done, Failure> {
+pub(super) async fn run(context: &Context, table: bool) -> Result<Done, Failure> {
     let report = pipeline::local_preflight(context).await?;
-    let (text, json) = (report.to_string(), report.clone());
+    let (mut text, json) = (report.to_string(), report.clone());
+    if let Some(mesh) = report.mesh.as_ref().filter(|_| table) {
+        text = format!("{}\n{text}", mesh.table());
+    }
     let code = if report.is_clear() { 0 } else { 3 };
     Ok(Done::new(&text, &json)?.exit_code(code))
 }

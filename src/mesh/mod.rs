@@ -20,6 +20,7 @@ mod report;
 pub mod requirement;
 mod sender;
 mod session;
+mod table;
 pub mod verdict;
 pub mod wire;
 

@@ -12,6 +12,8 @@ mod kill;
 mod machine;
 mod namespaces;
 mod ns_mesh;
+mod ns_mesh_faults;
+mod ns_mesh_flood;
 mod ns_mesh_world;
 mod ns_mounts;
 mod ns_ports;

@@ -2,8 +2,8 @@
 
 use crate::{
     ns_mesh_world::{
-        Wiring::{Bridge, Router},
-        nodes, probe, respond, router_rules, rules,
+        Wiring::{Bridge, Ipv6, Router},
+        begin, found, hostlet, nodes, probe, respond, router_rules, rules,
     },
     ns_preflight_world::{on_a_fresh_host, printed, sh},
 };
@@ -173,6 +173,10 @@ fn ns_mesh_a_path_mtu_is_told_with_the_router_that_says_it_and_a_black_hole_with
             &["udp/8472 n1 -> n2 full: path-mtu"],
             &["1500 bytes are too large: path MTU 1400, reported by 10.9.1.1", "mtu 1400"],
         );
+        let output = hostlet(1, &["preflight", "--report"]).output().unwrap();
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        let expected = "peer  state         tcp/6443   tcp/10250  udp/8472\nn2    proved        -/ok       ok/-       MTU/ok\n";
+        assert!(table.contains(expected), "{table}");
         sh("ip netns exec n1 nft add table inet hole; ip netns exec n1 nft add chain inet hole input '{ type filter hook input priority 0; }'
             ip netns exec n1 nft add rule inet hole input icmp type destination-unreachable drop");
         probe(1).is(
@@ -276,7 +280,7 @@ fn ns_mesh_one_way_silence_is_a_failure_since_the_other_ones_messages_come_here(
         let cluster = nodes(2, Router);
         router_rules(&["ip saddr 10.9.1.2 drop"]);
         cluster.configure(2, "", "wait-timeout = 4");
-        let mut other = crate::ns_mesh_world::hostlet(2, &["preflight"]).spawn().unwrap();
+        let mut other = hostlet(2, &["preflight"]).spawn().unwrap();
         let found = probe(1);
         assert_eq!(found.state("n2"), "one-way", "{}", found.text());
         assert_eq!(found.finding["outcome"], "failure");
@@ -297,9 +301,85 @@ fn ns_mesh_a_wrong_key_a_stranger_and_a_key_that_others_can_read_are_refused() {
         assert!(found.text().contains("the same mesh.key-file"), "{}", found.text());
         drop(others);
         sh("chmod 640 /mnt/host/key");
-        let output = crate::ns_mesh_world::hostlet(1, &["respond"]).output().unwrap();
+        let output = hostlet(1, &["respond"]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains("/mnt/host/key has mode 0640") && said.contains("chmod 0600 /mnt/host/key"), "{said}");
+    });
+}
+
+#[test]
+fn ns_mesh_nodes_that_start_seconds_apart_and_one_that_starts_again_all_prove_each_other() {
+    on_a_fresh_host(|| {
+        let cluster = nodes(4, Bridge);
+        for node in 1..=4 {
+            cluster.configure(node, "", "wait-timeout = 30");
+        }
+        let wait = |ms| std::thread::sleep(std::time::Duration::from_millis(ms));
+        let mut running = vec![begin(1)];
+        wait(1_500);
+        let mut killed = begin(2);
+        wait(700);
+        // In the middle of waiting for the others; the first node has proved it already.
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        running.push(begin(3));
+        wait(1_500);
+        running.push(begin(2));
+        wait(1_500);
+        running.push(begin(4));
+        for child in running {
+            let found = found(&child.wait_with_output().unwrap());
+            assert_eq!(found.finding["outcome"], "pass", "{}", found.text());
+        }
+    });
+}
+
+#[test]
+fn ns_mesh_a_node_that_never_comes_is_named_when_the_wait_is_over() {
+    on_a_fresh_host(|| {
+        let cluster = nodes(3, Bridge);
+        cluster.configure(1, "", "wait-timeout = 3");
+        let _second = respond(2);
+        let start = std::time::Instant::now();
+        let output = begin(1).wait_with_output().unwrap();
+        let took = start.elapsed();
+        let found = found(&output);
+        assert_eq!((found.state("n2").as_str(), found.state("n3").as_str()), ("proved", "not-started"));
+        assert_eq!(found.finding["outcome"], "unknown");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(printed.contains("waiting up to 3s for n3 to start"), "{printed}");
+        assert!((3..9).contains(&took.as_secs()), "{took:?}");
+    });
+}
+
+#[test]
+fn ns_mesh_over_ipv6_a_drop_is_placed_and_the_rest_is_proved() {
+    on_a_fresh_host(|| {
+        let cluster = nodes(2, Ipv6);
+        for node in 1..=2 {
+            cluster.configure(node, "ipv6-network = \"fd00:244::/56\"", "");
+        }
+        let others = cluster.others_respond();
+        probe(1).is(&[], &["1 peers, both directions: 6 passed"]);
+        rules(2, "input", &["udp dport 8472 drop", "tcp dport 10250 reject with tcp reset"]);
+        probe(1).is(
+            &[
+                "tcp/10250 n1 -> n2 small: refused",
+                "udp/8472 n1 -> n2 full: receivers-firewall",
+                "udp/8472 n1 -> n2 small: receivers-firewall",
+            ],
+            &["n1 (fd09::1) -> n2 (fd09::2)"],
+        );
+        // Taken by the kernel's device: seen by the raw socket, which has no IP header over IPv6.
+        rules(2, "input", &[]);
+        drop(others);
+        sh(
+            "ip -n n2 link add flannel-v6.1 type vxlan id 1 dstport 8472 local fd09::2 dev eth0 && ip -n n2 link set flannel-v6.1 up",
+        );
+        let _others = cluster.others_respond();
+        let found = probe(1);
+        found.is(&[], &["6 passed"]);
+        assert!(found.mesh.to_string().contains("\"listening\":\"taken\""), "{}", found.mesh);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    process::{Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -16,6 +16,8 @@ pub(crate) enum Wiring {
     Bridge,
     /// Each on a link of its own to a router, this namespace: 10.9.N.2.
     Router,
+    /// On one link, over IPv6 alone: fd09::N.
+    Ipv6,
 }
 
 /// Nodes 1 to N; the first one is the control plane, the others are workers.
@@ -36,6 +38,7 @@ impl Cluster {
         match self.wiring {
             Wiring::Bridge => format!("10.9.0.{node}"),
             Wiring::Router => format!("10.9.{node}.2"),
+            Wiring::Ipv6 => format!("fd09::{node}"),
         }
     }
 
@@ -48,11 +51,14 @@ impl Cluster {
                  ip link set v{node} up
                  ip -n n{node} link set lo up
                  ip -n n{node} link set eth0 up
-                 ip -n n{node} address add {}/24 dev eth0\n",
-                self.address(node)
+                 ip -n n{node} address add {} dev eth0\n",
+                match self.wiring {
+                    Wiring::Ipv6 => format!("{}/64 nodad", self.address(node)),
+                    _ => format!("{}/24", self.address(node)),
+                }
             );
             script += &match self.wiring {
-                Wiring::Bridge => format!("ip link set v{node} master bridge1\n"),
+                Wiring::Bridge | Wiring::Ipv6 => format!("ip link set v{node} master bridge1\n"),
                 Wiring::Router => format!(
                     "ip address add 10.9.{node}.1/24 dev v{node}
                      ip -n n{node} route add default via 10.9.{node}.1\n"
@@ -77,6 +83,7 @@ impl Cluster {
         let text = format!(
             "[node]\nname = \"n{node}\"\nip = \"{address}\"\nrole = \"{role}\"\n\
              [flannel]\ndatastore = \"etcd\"\netcd.endpoints = [\"https://10.9.0.1:2379\"]\n{flannel}\n\
+             [runtime]\nsocket = \"/mnt/host/cri.sock\"\n\
              [mesh]\npeers = [{peers}]\n{}\n{}\n{mesh}\n",
             if mesh.contains("key-file") { "" } else { "key-file = \"/mnt/host/key\"" },
             if mesh.contains("wait-timeout") { "" } else { "wait-timeout = 0" },
@@ -93,14 +100,19 @@ impl Cluster {
 /// A responder on the node, ready.
 pub(crate) fn respond(node: usize) -> Running {
     let child = hostlet(node, &["respond"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    until("answering", || printed(&format!("ip netns exec n{node} cat /proc/net/udp")).contains(":1D2E "));
+    until("answering", || printed(&format!("ip netns exec n{node} cat /proc/net/udp /proc/net/udp6")).contains(":1D2E "));
     Running(child)
 }
 
 /// What the node finds of the others.
 pub(crate) fn probe(node: usize) -> Found {
-    let output = hostlet(node, &["preflight", "--output", "json"]).output().unwrap();
-    found(&String::from_utf8_lossy(&output.stdout), &String::from_utf8_lossy(&output.stderr))
+    found(&begin(node).wait_with_output().unwrap())
+}
+
+/// A node that begins to look.
+pub(crate) fn begin(node: usize) -> Child {
+    let mut command = hostlet(node, &["preflight", "--output", "json"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// hostlet in a node's namespace.
@@ -121,7 +133,9 @@ pub(crate) struct Found {
     pub(crate) finding: Value,
 }
 
-pub(crate) fn found(stdout: &str, stderr: &str) -> Found {
+/// What a node that began found.
+pub(crate) fn found(output: &Output) -> Found {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let last = stdout.lines().last().unwrap_or_else(|| panic!("nothing was printed:\n{stderr}"));
     let report: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {last}\n{stderr}"));
     let finding = report["findings"].as_array().into_iter().flatten().find(|finding| finding["id"] == "mesh").cloned();
