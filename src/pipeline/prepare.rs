@@ -58,13 +58,21 @@ pub async fn local_preflight(context: &Context) -> Result<Report, Failure> {
     let facts = facts::host(&context.settings)?;
     let identity = plan::identity(&context.settings, &facts)?;
     let subject = Subject { adopt: context.adopt, ..Subject::new(context.settings.clone(), identity) };
-    Ok(preflight::run(Arc::new(subject), &context.events).await)
+    look(context, subject).await
+}
+
+/// Waiting for other nodes to start may take minutes: who stops hostlet need not wait for them.
+async fn look(context: &Context, subject: Subject) -> Result<Report, Failure> {
+    tokio::select! {
+        report = preflight::run(Arc::new(subject), &context.events) => Ok(report),
+        () = context.stop.cancelled() => Err(Failure::Interrupted),
+    }
 }
 
 /// Refuses to go on unless the host is fit.
 pub(super) async fn preflight(context: &Context, prepared: &Prepared) -> Result<Cleared, Failure> {
     let subject = Subject { adopt: context.adopt, ..Subject::new(context.settings.clone(), prepared.identity.clone()) };
-    let report = preflight::run(Arc::new(subject), &context.events).await;
+    let report = look(context, subject).await?;
     let cleared = report.gate()?;
     for finding in cleared.warnings() {
         context.events.emit(Event::Warning { text: format!("{}: {}", finding.id, finding.observed) });

@@ -383,3 +383,18 @@ fn ns_mesh_over_ipv6_a_drop_is_placed_and_the_rest_is_proved() {
         assert!(found.mesh.to_string().contains("\"listening\":\"taken\""), "{}", found.mesh);
     });
 }
+
+#[test]
+fn ns_mesh_who_waits_for_peers_can_be_stopped() {
+    on_a_fresh_host(|| {
+        let cluster = nodes(2, Bridge);
+        cluster.configure(1, "", "wait-timeout = 300");
+        let mut child = begin(1);
+        std::thread::sleep(std::time::Duration::from_millis(2_500));
+        let start = std::time::Instant::now();
+        sh(&format!("kill -TERM {}", child.id()));
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(130));
+        assert!(start.elapsed() < std::time::Duration::from_secs(3), "{:?}", start.elapsed());
+    });
+}
