@@ -29,6 +29,7 @@ mod sys_install;
 mod sys_kill;
 mod sys_kill_uninstall;
 mod sys_machine;
+mod sys_mesh;
 mod sys_preflight;
 mod sys_rehearse;
 mod sys_sequences;
