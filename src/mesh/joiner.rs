@@ -26,7 +26,7 @@ use super::{
     report::{MeshReport, PairReport, State},
     requirement::{Family, Node, Requirement},
     sender,
-    session::{Envelope, Outgoing, Target},
+    session::{Envelope, Outgoing, Target, is_final},
     verdict::{self, Context, End, Evidence, Verdict},
     wire,
 };
@@ -199,7 +199,9 @@ impl Session<'_> {
             Protocol::Udp => arrived.iter().filter(|one| one.port == requirement.port).all(|one| one.socket != 0),
             Protocol::Tcp => {
                 let sent = find_sent(&told.sent, *requirement, Size::Small);
-                sent.is_some_and(|sent| matches!(sent.ending, Ending::Reached { .. } | Ending::Impostor))
+                let listening = self.shared.listening(self.family);
+                let how = listening.iter().find(|one| (one.protocol, one.port) == (Protocol::Tcp, requirement.port));
+                sent.is_some_and(|sent| is_final(sent.ending, how.map(|one| one.how)))
             }
         })
     }
@@ -244,7 +246,9 @@ impl Session<'_> {
                     arrived: find_arrived(&told.arrived, target.requirement, *size),
                     listening: how(theirs, target.requirement),
                     firewall,
-                    told: told.at_all || target.requirement.protocol == Protocol::Tcp,
+                    told: attempts > 0
+                        && !outgoing.is_hopeless()
+                        && (told.at_all || target.requirement.protocol == Protocol::Tcp),
                 });
             }
         }
@@ -264,7 +268,7 @@ impl Session<'_> {
                     arrived: find_arrived(&ours, requirement, *size),
                     listening: how(&listening, requirement),
                     firewall: self.shared.firewall,
-                    told: told.at_all && sent.is_some_and(|sent| sent.attempts > 0),
+                    told: told.at_all && !outgoing.is_hopeless() && sent.is_some_and(|sent| sent.attempts > 0),
                 });
             }
         }

@@ -15,7 +15,7 @@ const BEAT: Duration = Duration::from_millis(20);
 const USUAL: Duration = Duration::from_millis(20);
 
 /// A verdict waits for no more than this, whatever is late.
-const MOST: Duration = Duration::from_secs(5);
+pub(super) const MOST: Duration = Duration::from_secs(10);
 
 /// All lateness so far.
 #[derive(Debug, Default)]

@@ -22,7 +22,7 @@ use super::{
     body::{Body, Ending, How, Icmp, Probe, Size},
     key,
     requirement::{Framing, Requirement},
-    session::{Outgoing, Target},
+    session::{Outgoing, Target, is_final},
     wire,
 };
 use crate::{
@@ -209,7 +209,7 @@ async fn connections_to(outgoing: &Outgoing, target: &Target, start: Instant) {
     let attempts = CONNECTIONS.into_iter().map(|at| async move {
         sleep_until((start + Duration::from_millis(at)).into()).await;
         let (_, ending) = outgoing.ending(target.requirement, Size::Small);
-        if matches!(ending, Ending::Reached { .. }) {
+        if is_final(ending, target.how) {
             return;
         }
         outgoing.attempted(target.requirement, Size::Small);
@@ -224,7 +224,7 @@ async fn connections_to(outgoing: &Outgoing, target: &Target, start: Instant) {
         }
     });
     let reached = async {
-        while !matches!(outgoing.ending(target.requirement, Size::Small).1, Ending::Reached { .. }) {
+        while !is_final(outgoing.ending(target.requirement, Size::Small).1, target.how) {
             sleep(Duration::from_millis(20)).await;
         }
     };
@@ -250,7 +250,11 @@ async fn connection_to(outgoing: &Outgoing, target: &Target) -> Ending {
     let socket = TcpSocket::from_std_stream(socket.into());
     match socket.connect((outgoing.destination, port.number()).into()).await {
         Ok(_) if target.how != Some(How::Bound) => Ending::Reached { proved: false },
-        Ok(stream) => dial(outgoing, target, stream).await,
+        Ok(stream) => {
+            // The answer may come too late where the peer is busy: then this much is known.
+            outgoing.heard(target.requirement, Size::Small, Ending::Reached { proved: false });
+            dial(outgoing, target, stream).await
+        }
         Err(error) => {
             if let Some(ending) = datagrams::next_error(&errors).and_then(|error| came_back(outgoing, &error)) {
                 return ending;
@@ -276,6 +280,8 @@ async fn dial(outgoing: &Outgoing, target: &Target, mut stream: TcpStream) -> En
     };
     match exchange.await {
         Ok(()) if outgoing.envelope.open(&answer) == Some(Body::Answer { port, nonce }) => Ending::Reached { proved: true },
-        _ => Ending::Impostor,
+        Ok(()) => Ending::Impostor,
+        // Hung up: by a peer that ends, or by somebody to whom the question means nothing.
+        Err(_) => Ending::Reached { proved: false },
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use super::{
     body::{Arrived, Body, Ending, How, Sent, Size},
     key::{Key, NodeId, Nonce},
-    pulse::{Allowance, Pulse},
+    pulse::{self, Allowance, Pulse},
     requirement::Requirement,
     wire::Message,
 };
@@ -35,6 +35,15 @@ impl Envelope {
         let message = Message::parse(bytes, &self.key).ok()?;
         let ours = message.session == self.session && message.from == self.to && message.to == self.from;
         ours.then_some(message.body)
+    }
+}
+
+/// Whether nothing more can come of a connection: on a port that hostlet bound, hostlet's own answer is still awaited.
+pub(super) fn is_final(ending: Ending, how: Option<How>) -> bool {
+    match ending {
+        Ending::Reached { proved } => proved || how != Some(How::Bound),
+        Ending::Impostor => true,
+        _ => false,
     }
 }
 
@@ -93,6 +102,11 @@ impl Outgoing {
         self.allowance.of(&self.pulse)
     }
 
+    /// More was missed than is waited for: silence then proves nothing.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.allowed() >= pulse::MOST
+    }
+
     /// What this end missed.
     pub(super) fn late(&self) -> u16 {
         self.allowance.ours(&self.pulse)
@@ -114,7 +128,13 @@ impl Outgoing {
     pub(super) fn heard(&self, requirement: Requirement, size: Size, ending: Ending) {
         let mut state = self.state();
         let (_, last) = state.sent.entry((requirement.protocol, requirement.port, size)).or_insert((0, Ending::Silence));
-        if *last == Ending::Silence || matches!(ending, Ending::Reached { .. }) {
+        let replaces = match *last {
+            Ending::Silence => true,
+            Ending::Reached { proved: true } => false,
+            Ending::Reached { proved: false } => matches!(ending, Ending::Reached { .. } | Ending::Impostor),
+            _ => matches!(ending, Ending::Reached { .. }),
+        };
+        if replaces {
             *last = ending;
         }
     }
@@ -142,7 +162,7 @@ impl Outgoing {
             target.sizes().iter().all(|size| match protocol {
                 Protocol::Udp => state.confirmed.contains(&(port, *size)),
                 Protocol::Tcp => {
-                    matches!(state.sent.get(&(protocol, port, *size)), Some((_, Ending::Reached { .. } | Ending::Impostor)))
+                    state.sent.get(&(protocol, port, *size)).is_some_and(|(_, ending)| is_final(*ending, target.how))
                 }
             })
         })

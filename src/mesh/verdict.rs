@@ -55,7 +55,8 @@ pub struct Evidence {
     pub listening: Option<How>,
     /// What filters packets at the receiver.
     pub firewall: Firewall,
-    /// Whether the other node has told its side; a lost answer is no lost probe.
+    /// Whether anything was sent, the other node has told its side, and both had time to look: a lost answer is no lost probe,
+    /// nor is one that nobody came to send or to see.
     pub told: bool,
 }
 
@@ -105,7 +106,7 @@ pub enum Cause {
     Blind,
     /// The receiver does not know of this port: the configurations differ.
     NotExpected,
-    /// The other node answered at first, and then said nothing of what it saw.
+    /// Not enough was sent, seen or told in time: the peer vanished, or a machine is too busy.
     NothingTold,
 }
 
@@ -162,7 +163,9 @@ fn weigh(evidence: &Evidence, context: Context) -> (Status, Option<Cause>) {
         return (Status::Unverified, Some(Cause::NotExpected));
     }
     match evidence.ending {
-        Ending::Reached { .. } | Ending::Impostor => return fail(Cause::Impostor),
+        // Connected, and the answer did not come in time.
+        Ending::Reached { .. } => return (Status::Unverified, Some(Cause::NothingTold)),
+        Ending::Impostor => return fail(Cause::Impostor),
         Ending::NotPermitted => return fail(Cause::SendersFirewall),
         Ending::NoNeighbour => return fail(Cause::NoNeighbour),
         Ending::TooLarge { .. } => return fail(Cause::PathMtu),
@@ -254,7 +257,9 @@ fn seen(evidence: &Evidence, cause: Option<Cause>) -> String {
         (Cause::Impostor, _) => format!("something else than hostlet on {} answered", to.name),
         (Cause::Blind, _) => format!("the port is taken on {}, and hostlet may not look behind its firewall", to.name),
         (Cause::NotExpected, _) => format!("{} does not know that it needs this port", to.name),
-        (Cause::NothingTold, _) => "the peer was there, and then did not say what it saw or sent".to_owned(),
+        (Cause::NothingTold, _) => {
+            "not enough was sent, seen or told in time: the peer vanished, or one of the two machines is too busy".to_owned()
+        }
         (Cause::Somewhere | Cause::Refused | Cause::Rejected | Cause::NoRoute | Cause::PathMtu, _) => {
             format!("no answer to {attempts} attempts")
         }
@@ -329,7 +334,7 @@ fn remedy(evidence: &Evidence, cause: Cause) -> String {
         Cause::Impostor => format!("on {}: ss -lntup; look for a proxy or address translation between the nodes", to.name),
         Cause::Blind => format!("run hostlet as root on {}", to.name),
         Cause::NothingTold => {
-            "run it again; if it stays so, see whether the other node restarts, or packets get lost".to_owned()
+            "run it again; if it stays so, see whether the other node restarts, and what keeps the processors busy".to_owned()
         }
         Cause::NotExpected => format!("give {} the same [mesh], [flannel] and roles as {}", to.name, from.name),
     }
