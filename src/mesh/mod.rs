@@ -3,8 +3,8 @@
 //! Promise: the receiver decides. A port is reached when the receiver says, signed, that a probe came to its socket; a
 //! lost answer is never taken for a lost probe. Nothing is answered but signed messages from the addresses of peers, with
 //! no more bytes than were asked with.
-//! Gaps: peers come from the configuration alone, not from an API server; clusters of more than a few hundred nodes are
-//! probed whole, not by sample.
+//! Gaps: an installed node leaves no responder behind (`hostlet respond` has to be run there); peers come from the
+//! configuration alone, not from an API server; clusters of more than a few hundred nodes are probed whole, not by sample.
 
 pub mod body;
 mod bucket;

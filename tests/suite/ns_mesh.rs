@@ -148,13 +148,18 @@ fn ns_mesh_what_conntrack_lets_pass_as_an_answer_is_no_pass() {
         for node in 1..=2 {
             cluster.configure(node, "backend = \"udp\"", "");
         }
-        let _others = cluster.others_respond();
         rules(2, "input", &["ct state established accept", "udp dport 7470 accept", "tcp dport 10250 accept", "drop"]);
         // 8285 to 8285 passes from now on, since the other side has sent: a probe from there would be a false pass.
-        sh("ip netns exec n2 python3 -c '
+        sh("ip netns exec n1 python3 -c '
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((\"10.9.0.1\", 8285))
+for _ in range(40): s.sendto(b\"x\", (\"10.9.0.2\", 8285)); time.sleep(0.05)' &
+ip netns exec n2 python3 -c '
 import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-s.bind((\"0.0.0.0\", 8285)); s.sendto(b\"x\", (\"10.9.0.1\", 8285))' || true");
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((\"10.9.0.2\", 8285)); s.settimeout(2)
+s.sendto(b\"x\", (\"10.9.0.1\", 8285)); s.recv(1)'
+wait");
+        let _others = cluster.others_respond();
         probe(1).is(
             &["udp/8285 n1 -> n2 full: receivers-firewall", "udp/8285 n1 -> n2 small: receivers-firewall"],
             &["reverse, n2 -> n1: pass"],
