@@ -64,6 +64,12 @@ pub enum Command {
         /// With --list: as the documentation page
         #[arg(long, hide = true, requires = "list")]
         markdown: bool,
+        /// Prints who must reach whom on which port, by roles and flannel's backend, and checks nothing
+        #[arg(long, conflicts_with = "list")]
+        show_matrix: bool,
+        /// Also draws what was found of every peer as a table
+        #[arg(long, conflicts_with_all = ["list", "show_matrix"])]
+        report: bool,
         /// As before `install --adopt`, which takes over a kubelet that a package or a container brought
         #[arg(long)]
         adopt: bool,
@@ -71,6 +77,8 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         wait: Option<Duration>,
     },
+    /// Answers other nodes' probes until it is stopped; changes nothing
+    Respond,
     /// Shows what install would change, file by file and unit by unit
     Plan {
         /// Exits with 1 when something would change
@@ -188,6 +196,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Preflight { .. } => "preflight",
+            Self::Respond => "respond",
             Self::Plan { .. } => "plan",
             Self::Install { .. } => "install",
             Self::Upgrade { .. } => "upgrade",

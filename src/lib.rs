@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod generation;
 pub mod health;
 pub mod host;
+pub mod mesh;
 pub mod model;
 pub mod output;
 pub mod pipeline;

@@ -22,7 +22,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use activate::{Installed, UnitHealth};
 pub use failure::{Cause, Failure, as_root};
-pub use prepare::{Prepared, local_preflight, prepare};
+pub use prepare::{Prepared, identity, local_preflight, prepare};
 pub use recovery::{Recovered, Recovery, recover};
 pub use remember::{CannotRemember, DropIn, upgrade_to};
 pub use rollback::{NoWayBack, rollback};

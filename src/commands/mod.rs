@@ -6,6 +6,7 @@ mod plan;
 mod preflight;
 mod recover;
 mod rehearse;
+mod respond;
 mod rollback;
 mod run;
 mod status;
@@ -100,8 +101,10 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
     match cli.command {
         Command::Config(command) => configuration::run(&global, command),
         Command::Preflight { list: true, markdown, .. } => preflight::list(markdown),
-        Command::Preflight { list: false, adopt, wait, .. } => {
-            preflight::run(&Context { adopt, wait: wait.unwrap_or_default(), ..context(&global, events)? }).await
+        Command::Preflight { show_matrix: true, .. } => preflight::matrix(&context(&global, events)?).await,
+        Command::Respond => respond::run(&context(&global, events)?).await,
+        Command::Preflight { list: false, show_matrix: false, adopt, report, wait, .. } => {
+            preflight::run(&Context { adopt, wait: wait.unwrap_or_default(), ..context(&global, events)? }, report).await
         }
         Command::Plan { exit_code, adopt } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
         Command::Install { reinstall, adopt, wait, steps } => {

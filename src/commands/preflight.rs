@@ -2,13 +2,17 @@
 
 use super::Done;
 use crate::{
+    mesh::{self, Node, Pair, Row, Rules},
     pipeline::{self, Context, Failure},
     preflight,
 };
 
-pub(super) async fn run(context: &Context) -> Result<Done, Failure> {
+pub(super) async fn run(context: &Context, table: bool) -> Result<Done, Failure> {
     let report = pipeline::local_preflight(context).await?;
-    let (text, json) = (report.to_string(), report.clone());
+    let (mut text, json) = (report.to_string(), report.clone());
+    if let Some(mesh) = report.mesh.as_ref().filter(|_| table) {
+        text = format!("{}\n{text}", mesh.table());
+    }
     let code = if report.is_clear() { 0 } else { 3 };
     Ok(Done::new(&text, &json)?.exit_code(code))
 }
@@ -22,4 +26,31 @@ pub(super) fn list(markdown: bool) -> Result<Done, Failure> {
         format!("{:<20} {:<8} {}\n{:30}{}\n", check.id, check.severity, check.tests, "", check.remedy)
     };
     Done::new(&checks.iter().map(line).collect::<String>(), &checks)
+}
+
+/// Who must reach whom.
+pub(super) async fn matrix(context: &Context) -> Result<Done, Failure> {
+    let settings = &context.settings;
+    let identity = pipeline::identity(context).await?;
+    let this = Node::this(settings, &identity);
+    let mut nodes: Vec<Node> = settings.mesh.iter().flat_map(|mesh| mesh.peers.iter().map(Node::from)).collect();
+    if !nodes.iter().any(|node| node.name == this.name) {
+        nodes.insert(0, this);
+    }
+    let rows = mesh::matrix(&Rules::of(settings), &nodes);
+    let list = |row: &Row| {
+        let pairs: Vec<_> = row.pairs.iter().map(|Pair { from, to }| format!("{from} -> {to}")).collect();
+        pairs.join(", ")
+    };
+    let line = |row: &Row| {
+        let who = row.groups(&nodes).unwrap_or_else(|| list(row));
+        let family = if row.requirement.family == mesh::Family::Ipv4 { "IPv4" } else { "IPv6" };
+        let (requirement, service) = (row.requirement.to_string(), row.requirement.service.to_string());
+        format!("{requirement:<12} {family}  {service:<16} {who} ({} pairs)\n", row.pairs.len())
+    };
+    let mut text: String = rows.iter().map(line).collect();
+    if settings.mesh.is_none() {
+        text.push_str("There is no [mesh], so no other node is known: name the nodes under mesh.peers.\n");
+    }
+    Done::new(&text, &rows)
 }

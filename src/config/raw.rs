@@ -10,7 +10,7 @@ use super::{
     given::{Field, OneOrMany},
     kubelet_fields::KubeletConfig,
     nouns::{AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, Seconds, Server, ServiceAddress, SocketPath},
-    settings::{Role, Taint, UrlTemplate},
+    settings::{Group, Role, Taint, UrlTemplate},
 };
 use crate::model::{Cidr, Digest, NodeAddress, NodeName, Port, UnitName, Version};
 
@@ -35,6 +35,8 @@ pub(super) struct Raw {
     pub(super) sources: RawSources,
     /// The checks before anything is installed.
     pub(super) preflight: RawPreflight,
+    /// The other nodes, and how reaching them is proved before anything is installed.
+    pub(super) mesh: RawMesh,
 }
 
 /// `[node]`
@@ -220,6 +222,56 @@ pub(super) struct RawWaiver {
     pub(super) reason: Field<String>,
 }
 
+/// `[mesh]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawMesh {
+    /// The cluster's nodes; the list may be the same on all of them, this node included.
+    pub(super) peers: Vec<RawPeer>,
+    /// The file with the key that all nodes share, of mode 0600 or stricter.
+    pub(super) key_file: Field<AbsolutePath>,
+    /// The cluster's name; nodes of different names do not answer each other.
+    pub(super) cluster_name: Field<Domain>,
+    /// The port, UDP and TCP, that nodes agree on a probe over.
+    pub(super) port: Field<Port>,
+    /// Which peers must have been probed: all, control-plane, or a list of names.
+    pub(super) wait_for: WaitForRaw,
+    /// How long peers that have not started are waited for: a duration such as 5m, or seconds.
+    pub(super) wait_timeout: Field<Seconds>,
+    /// Ports that must be reachable beside those of roles and backend.
+    pub(super) extra_ports: Vec<RawExtraPort>,
+}
+
+/// An element of `mesh.peers`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawPeer {
+    /// The Node's name.
+    pub(super) name: Field<NodeName>,
+    /// Its address, or one of each family in a list.
+    pub(super) ip: OneOrMany<NodeAddress>,
+    /// What it is for: worker or control-plane.
+    pub(super) role: Field<Role>,
+}
+
+/// An element of `mesh.extra-ports`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawExtraPort {
+    /// The port, as tcp/9100.
+    pub(super) port: Field<ProtocolPort>,
+    /// Which nodes connect to it: all, worker or control-plane.
+    pub(super) from: Field<Group>,
+    /// Which nodes listen on it: all, worker or control-plane.
+    pub(super) to: Field<Group>,
+}
+
+/// The value of `mesh.wait-for`, a word or names.
+pub(super) type WaitForRaw = OneOrMany<NodeName>;
+
 /// The values of `flannel.backend`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BackendKind {
@@ -265,3 +317,5 @@ read_from_list!(BackendKind, "a backend of flannel", "vxlan" => Self::Vxlan, "ud
     "wireguard" => Self::Wireguard);
 read_from_list!(DatastoreKind, "a datastore of flannel", "kube" => Self::Kube, "etcd" => Self::Etcd);
 read_from_list!(Role, "a role", "worker" => Self::Worker, "control-plane" => Self::ControlPlane);
+read_from_list!(Group, "a group of nodes", "all" => Self::All, "worker" => Self::Only(Role::Worker),
+    "control-plane" => Self::Only(Role::ControlPlane));

@@ -25,6 +25,8 @@ pub struct Settings {
     pub sources: Sources,
     /// `[preflight]`
     pub preflight: Preflight,
+    /// `[mesh]`; without one no other node is probed.
+    pub mesh: Option<Mesh>,
 }
 
 /// `[node]`
@@ -43,7 +45,7 @@ pub struct Node {
 }
 
 /// What a node is for: it decides which ports it needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Runs workloads.
     Worker,
@@ -266,4 +268,90 @@ pub struct Waiver {
     pub check: String,
     /// Why; never empty.
     pub reason: String,
+}
+
+/// `[mesh]`
+#[derive(Debug, Clone)]
+pub struct Mesh {
+    /// The cluster's nodes; this node may be one of them. Never empty, and no name or address twice.
+    pub peers: Vec<Peer>,
+    /// The file with the key that all nodes share.
+    pub key_file: PathBuf,
+    /// Keeps clusters apart that use the same key.
+    pub cluster_name: String,
+    /// UDP and TCP, for agreeing on a probe.
+    pub port: Port,
+    /// Which peers must have been probed.
+    pub wait_for: WaitFor,
+    /// How long peers that have not started are waited for.
+    pub wait_timeout: Duration,
+    /// Ports that must be reachable beside those of roles and backend.
+    pub extra_ports: Vec<ExtraPort>,
+}
+
+/// Another node, as the configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name in the cluster.
+    pub name: NodeName,
+    /// One address, or one of each family; the first is the primary one. Never empty.
+    pub addresses: Vec<NodeAddress>,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// Nodes that a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Every node.
+    All,
+    /// Those of one role.
+    Only(Role),
+}
+
+impl Group {
+    /// Whether nodes of this role belong to it.
+    #[must_use]
+    pub fn contains(self, role: Role) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(only) => only == role,
+        }
+    }
+}
+
+/// A port that the user wants reachable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtraPort {
+    /// TCP or UDP.
+    pub protocol: crate::model::Protocol,
+    /// Its number.
+    pub port: Port,
+    /// Who connects.
+    pub from: Group,
+    /// Who listens.
+    pub to: Group,
+}
+
+/// `mesh.wait-for`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitFor {
+    /// Every peer.
+    All,
+    /// Those of the control plane.
+    ControlPlane,
+    /// These.
+    Names(Vec<NodeName>),
+}
+
+impl WaitFor {
+    /// Whether this peer must have been probed.
+    #[must_use]
+    pub fn includes(&self, peer: &Peer) -> bool {
+        match self {
+            Self::All => true,
+            Self::ControlPlane => peer.role == Role::ControlPlane,
+            Self::Names(names) => names.contains(&peer.name),
+        }
+    }
 }

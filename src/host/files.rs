@@ -53,6 +53,11 @@ pub fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(FileError::doing("reading", path))
 }
 
+/// The permissions of what a path leads to: 0600 and the like.
+pub fn mode(path: &Path) -> Result<u32> {
+    Ok(fs::metadata(path).map_err(FileError::doing("looking at", path))?.permissions().mode() & 0o7777)
+}
+
 /// `None` where the path does not exist, and the error where it cannot be known.
 pub fn if_present<T>(result: Result<T>) -> Result<Option<T>> {
     match result {

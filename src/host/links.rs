@@ -9,6 +9,7 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     link::{InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
 use nix::sys::socket::SockProtocol;
@@ -30,6 +31,8 @@ pub struct Link {
     pub hardware: Option<HardwareAddress>,
     /// Neighbours are found by ARP on it, and it is up.
     pub has_arp: bool,
+    /// The largest packet that it carries.
+    pub mtu: u32,
 }
 
 /// An Ethernet address.
@@ -126,6 +129,21 @@ pub fn routes() -> io::Result<Vec<Route>> {
         .collect())
 }
 
+/// Those addresses on the links that were asked for and did not answer: to ARP, or to IPv6's neighbour discovery.
+pub fn silent_neighbours() -> io::Result<Vec<IpAddr>> {
+    let messages = dump(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()))?;
+    let address = |message: NeighbourMessage| {
+        let silent = matches!(message.header.state, NeighbourState::Incomplete | NeighbourState::Failed);
+        message.attributes.into_iter().filter(|_| silent).find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => Some(v4.into()),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => Some(v6.into()),
+            _ => None,
+        })
+    };
+    let neighbours = messages.into_iter();
+    Ok(neighbours.filter_map(|one| if let RouteNetlinkMessage::NewNeighbour(n) = one { address(n) } else { None }).collect())
+}
+
 fn link(message: &LinkMessage) -> Link {
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     let flags = message.header.flags;
@@ -138,10 +156,12 @@ fn link(message: &LinkMessage) -> Link {
         has_arp: ethernet
             && flags.contains(LinkFlags::Up)
             && !flags.intersects(LinkFlags::Loopback | LinkFlags::Pointopoint | LinkFlags::Noarp),
+        mtu: 1500,
     };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::Controller(index) => link.controller = Some(*index).filter(|index| *index != 0),
             LinkAttribute::Address(bytes) if ethernet => {
                 link.hardware = bytes.as_slice().try_into().ok().map(HardwareAddress);

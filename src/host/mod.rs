@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod container;
 pub mod cri;
+pub mod datagrams;
 pub mod detached;
 pub mod disk;
 pub mod files;

@@ -8,6 +8,7 @@ use crate::{
     generation::StageError,
     health::{HealthError, Unhealthy},
     host::{capabilities, files::FileError, journal::quoted, lock::Held},
+    mesh::MeshError,
     output::Outcome,
     plan::{NotAskedFor, PlanError},
     preflight::Refused,
@@ -105,6 +106,14 @@ pub enum Failure {
     /// A rehearsal could not take place, or what was rehearsed failed.
     #[error(transparent)]
     Rehearsal(#[from] RehearseError),
+    /// There are no peers to answer.
+    #[error(
+        "there is no [mesh] in the configuration, so there is nobody to answer; name the nodes under mesh.peers (`hostlet config example`)"
+    )]
+    NoMesh,
+    /// The node cannot answer its peers.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
     /// The versions lack a digest that nobody knows, and so on: should have been found before.
     #[error("this is a bug in hostlet: {0}")]
     Bug(String),
@@ -143,6 +152,8 @@ impl Failure {
         match self {
             Self::Configuration(_)
             | Self::NoConfiguration(_)
+            | Self::NoMesh
+            | Self::Mesh(_)
             | Self::Plan(_)
             | Self::CannotRemember(_)
             | Self::NoWayBack(NoWayBack::NoPrevious)

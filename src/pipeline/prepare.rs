@@ -51,7 +51,7 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
 }
 
 /// Who the node is. Whoever waits for a machine that is booting waits for its address, too.
-async fn identity(context: &Context) -> Result<NodeIdentity, Failure> {
+pub async fn identity(context: &Context) -> Result<NodeIdentity, Failure> {
     let begun = Instant::now();
     loop {
         match plan::identity(&context.settings, &facts::node()) {
@@ -65,7 +65,7 @@ async fn identity(context: &Context) -> Result<NodeIdentity, Failure> {
     }
 }
 
-/// The local checks alone: what `hostlet preflight` runs.
+/// The checks alone: what `hostlet preflight` runs.
 pub async fn local_preflight(context: &Context) -> Result<Report, Failure> {
     check(context, identity(context).await?).await
 }

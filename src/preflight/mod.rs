@@ -2,11 +2,13 @@
 //!
 //! Promise: [`run`] changes nothing on the host and ends within two seconds (plus [`Subject::wait`], where a check blocks that
 //! may become true by waiting), whatever hangs. A check that panics, runs out of time or cannot look is `unknown`, and an unknown
-//! blocks where a failure would. Only [`Report::gate`] makes a [`Cleared`].
+//! blocks where a failure would. Only [`Report::gate`] makes a [`Cleared`]. Where peers are configured, proving that they can
+//! be reached follows, for two seconds from when the last one that is waited for has started.
 //!
 //! A check is one entry in the file of its family under `checks/`. Names, severities and remedies exist there and nowhere
 //! else: [`list`] reads them.
 
+mod between;
 mod check;
 mod checks;
 mod page;
@@ -25,10 +27,11 @@ pub use subject::{Looks, Places, Subject};
 
 use crate::output::{Event, Events};
 
-/// Looks at the host with every check at once.
+/// Looks at the host with every check at once, and then at the other nodes.
 pub async fn run(subject: Arc<Subject>, events: &Events) -> Report {
     events.emit(Event::Stage { name: "preflight" });
-    let report = runner::run(checks::all(), subject, events).await;
+    let between = between::look(&subject, events);
+    let report = runner::run_all(checks::all(), Arc::clone(&subject), events, between).await;
     events.emit(Event::Note { text: report.summary() });
     report
 }
@@ -37,7 +40,7 @@ pub async fn run(subject: Arc<Subject>, events: &Events) -> Report {
 #[must_use]
 pub fn list() -> &'static [CheckDescription] {
     static LIST: std::sync::LazyLock<Vec<CheckDescription>> =
-        std::sync::LazyLock::new(|| checks::all().map(check::Check::describe).collect());
+        std::sync::LazyLock::new(|| checks::all().map(check::Check::describe).chain([between::describe()]).collect());
     &LIST
 }
 

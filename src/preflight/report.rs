@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::check::Severity;
+use crate::mesh::MeshReport;
 
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,12 +81,15 @@ pub struct Report {
     /// From the start of the first look to the end of the last.
     #[serde(rename = "duration-ms", serialize_with = "milliseconds")]
     pub duration: Duration,
+    /// Every pair of this node and a peer, where peers are configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Box<MeshReport>>,
 }
 
 impl Report {
     pub(super) fn new(mut findings: Vec<Finding>, duration: Duration) -> Self {
         findings.sort_by_key(|finding| (finding.rank(), finding.id));
-        Self { findings, duration }
+        Self { findings, duration, mesh: None }
     }
 
     /// Whether nothing blocks.

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     host::detached,
+    mesh::MeshReport,
     output::{Event, Events},
 };
 
@@ -41,13 +42,27 @@ enum Ended {
     NotStarted(String),
 }
 
+#[cfg(test)]
 pub(super) async fn run(checks: impl Iterator<Item = &'static Check>, subject: Arc<Subject>, events: &Events) -> Report {
+    run_all(checks, subject, events, async { (None, None) }).await
+}
+
+/// All checks, and after them what is between nodes.
+pub(super) async fn run_all(
+    checks: impl Iterator<Item = &'static Check>,
+    subject: Arc<Subject>,
+    events: &Events,
+    between: impl Future<Output = (Option<Finding>, Option<MeshReport>)>,
+) -> Report {
     let start = Instant::now();
     let checks: Vec<_> = checks.collect();
-    let known: BTreeSet<_> = checks.iter().map(|check| check.id).collect();
+    let mut known: BTreeSet<_> = checks.iter().map(|check| check.id).collect();
     let mut findings = join_all(checks.into_iter().map(|check| finding(check, Arc::clone(&subject), events))).await;
+    let (more, mesh) = between.await;
+    known.extend(more.iter().map(|finding| finding.id));
+    findings.extend(more);
     waivers::apply(&subject.settings.preflight.waive, &mut findings, &known);
-    Report::new(findings, start.elapsed())
+    Report { mesh: mesh.map(Box::new), ..Report::new(findings, start.elapsed()) }
 }
 
 /// What a check found, at the last look.

@@ -39,6 +39,7 @@ pub(crate) fn subject() -> Subject {
         runtime: Runtime { socket: "/run/containerd/containerd.sock".into(), unit: "containerd.service".parse().unwrap() },
         sources: Sources { ca_file: None, stall_timeout: Duration::from_secs(30), attempts: 4, components: BTreeMap::new() },
         preflight: Preflight::default(),
+        mesh: None,
     };
     let identity = NodeIdentity {
         name: "node-07".parse().unwrap(),

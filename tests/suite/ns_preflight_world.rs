@@ -97,9 +97,14 @@ impl Drop for Running {
     }
 }
 
-/// Starts a program and leaves it running.
+/// Starts a program, which may become another one, and leaves it running.
+pub(crate) fn launch(program: &str, arguments: &[&str]) -> Running {
+    Running(Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap())
+}
+
+/// Starts a program and leaves it running under its name.
 pub(crate) fn start(program: &str, arguments: &[&str]) -> Running {
-    let running = Running(Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap());
+    let running = launch(program, arguments);
     // The kernel lets the parent go on before it has given the child its new name.
     let name: String = Path::new(program).file_name().unwrap().to_string_lossy().chars().take(15).collect();
     let comm = format!("/proc/{}/comm", running.0.id());
@@ -168,6 +173,7 @@ pub(crate) fn subject() -> Subject {
         runtime: Runtime { socket: host.join("cri.sock"), unit: "containerd.service".parse().unwrap() },
         sources: Sources { ca_file: None, stall_timeout: Duration::from_secs(30), attempts: 4, components: BTreeMap::new() },
         preflight: Preflight::default(),
+        mesh: None,
     };
     let identity = NodeIdentity {
         name: "node-07".parse().unwrap(),

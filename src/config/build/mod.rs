@@ -4,6 +4,7 @@ mod artifacts;
 mod cluster;
 mod flannel;
 mod kubelet;
+mod mesh;
 mod node;
 mod preflight;
 
@@ -25,10 +26,12 @@ pub(super) fn settings(raw: Raw, problems: &mut Problems<'_>) -> Option<Settings
     let runtime = runtime(raw.runtime, problems);
     let sources = artifacts::sources(raw.sources, problems);
     let preflight = preflight::preflight(raw.preflight, problems);
+    let mesh = mesh::mesh(raw.mesh, problems);
     if !problems.is_empty() {
         return None;
     }
-    let settings = Settings { node, cluster, kubelet: kubelet?, flannel, cni: cni?, runtime: runtime?, sources, preflight };
+    let settings =
+        Settings { node, cluster, kubelet: kubelet?, flannel, cni: cni?, runtime: runtime?, sources, preflight, mesh };
     artifacts::every_artifact_can_be_verified(&settings, problems);
     flannel::networks_are_disjoint(&settings, problems);
     Some(settings)

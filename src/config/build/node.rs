@@ -22,20 +22,25 @@ pub(super) fn node(raw: RawNode, problems: &mut Problems<'_>) -> Node {
     let role = problems.value(raw.role).unwrap_or(Role::Worker);
     Node {
         name,
-        addresses: one_of_each_family(addresses, problems),
+        addresses: one_of_each_family(addresses, "node.ip", problems),
         role,
         labels: labels(raw.labels, problems),
         taints: taints(raw.taints, problems),
     }
 }
 
-fn one_of_each_family(addresses: Vec<(NodeAddress, Span)>, problems: &mut Problems<'_>) -> Vec<NodeAddress> {
+/// `key` is the one that has them, for the message.
+pub(super) fn one_of_each_family(
+    addresses: Vec<(NodeAddress, Span)>,
+    key: &str,
+    problems: &mut Problems<'_>,
+) -> Vec<NodeAddress> {
     let mut kept: Vec<NodeAddress> = Vec::new();
     for (address, at) in addresses {
         match kept.iter().find(|other| other.ip().is_ipv4() == address.ip().is_ipv4()) {
             Some(other) => {
                 let problem = problems.add(&at, format!("{address} is of the same family as {other}"));
-                problem.help.push("node.ip takes at most one IPv4 and one IPv6 address".to_owned());
+                problem.help.push(format!("{key} takes at most one IPv4 and one IPv6 address"));
             }
             None => kept.push(address),
         }

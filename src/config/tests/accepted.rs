@@ -169,3 +169,25 @@ fn a_version_outside_the_catalog_is_taken_with_a_pin() {
     assert_eq!(accepted(&pinned).flannel.unwrap().version, Version::new(0, 28, 9));
     assert_eq!(accepted("[kubelet]\nversion = \"1.37.1\"").kubelet.version, Version::new(1, 37, 1));
 }
+
+#[test]
+fn the_mesh_is_none_without_its_section_and_has_defaults_with_it() {
+    assert!(accepted(config::minimal()).mesh.is_none());
+    let mesh = with("[mesh]\npeers = [{ name = \"node-01\", ip = \"10.0.1.1\" }]").unwrap().mesh.unwrap();
+    assert_eq!((mesh.port.number(), mesh.cluster_name.as_str()), (7470, "kubernetes"));
+    assert_eq!(mesh.key_file, std::path::Path::new("/etc/hostlet/mesh-key"));
+    assert_eq!((mesh.wait_for, mesh.wait_timeout), (config::WaitFor::All, std::time::Duration::from_mins(5)));
+    assert_eq!(mesh.peers[0].role, Role::Worker);
+}
+
+#[test]
+fn peers_have_names_addresses_and_roles_and_may_be_waited_for() {
+    let text = "[mesh]\nwait-for = \"node-01\"\nwait-timeout = 0\nextra-ports = [{ port = \"udp/514\", to = \"control-plane\" }]\n\
+                [[mesh.peers]]\nname = \"node-01\"\nip = [\"10.0.1.1\", \"fd00::1\"]\nrole = \"control-plane\"";
+    let mesh = with(text).unwrap().mesh.unwrap();
+    assert_eq!((mesh.peers[0].addresses.len(), mesh.peers[0].role), (2, Role::ControlPlane));
+    assert!(mesh.wait_for.includes(&mesh.peers[0]) && mesh.wait_timeout.is_zero());
+    let extra = mesh.extra_ports[0];
+    assert_eq!((extra.protocol, extra.port, extra.from), (Protocol::Udp, Port::known(514), config::Group::All));
+    assert!(extra.to.contains(Role::ControlPlane) && !extra.to.contains(Role::Worker));
+}

@@ -253,3 +253,34 @@ fn a_wrong_set_is_shown_as_it_was_given() {
     let place = set("kubelet.version=newest").place.unwrap();
     assert_eq!((place.column, place.width), (17, 6));
 }
+
+#[test]
+fn the_meshs_values_are_refused_with_what_is_allowed() {
+    let one = "[mesh]\npeers = [{ name = \"a\", ip = \"10.0.1.1\" }]";
+    refused("[mesh]\nport = 7470", "mesh", &["[mesh] names no peers", "peers = [{ name"]);
+    refused("[mesh]\npeers = [{ ip = \"10.0.1.1\" }]", "\"10.0.1.1\"", &["the peer has no name"]);
+    refused("[mesh]\npeers = [{ name = \"a\" }]", "\"a\"", &["the peer a has no ip"]);
+    refused("[mesh]\npeers = [{ name = \"a\", ip = \"127.0.0.1\" }]", "\"127.0.0.1\"", &["not loopback"]);
+    let twice = "[mesh]\npeers = [{ name = \"a\", ip = \"10.0.1.1\" }, { name = \"a\", ip = \"10.0.1.2\" }]";
+    let problem = problem(parse(twice)).to_string();
+    assert!(problem.contains("the peer a is given twice"), "{problem}");
+    refused(
+        "[mesh]\npeers = [{ name = \"a\", ip = \"10.0.1.1\" }, { name = \"b\", ip = \"10.0.1.1\" }]",
+        "\"10.0.1.1\"",
+        &["10.0.1.1 is the address of a already"],
+    );
+    refused(
+        &format!("{one}\nwait-for = \"c\""),
+        "\"c\"",
+        &["c is not one of mesh.peers", "all, control-plane, or a list of a"],
+    );
+    refused(&format!("{one}\nwait-timeout = \"25h\""), "\"25h\"", &["is not a duration from 0ns to 86400s"]);
+    refused(&format!("{one}\nport = 0"), "0", &["mesh.port"]);
+    refused(&format!("{one}\nkey-file = \"key\""), "\"key\"", &["an absolute path"]);
+    refused(&format!("{one}\nextra-ports = [{{ port = \"9100\" }}]"), "\"9100\"", &["tcp/8080"]);
+    refused(
+        &format!("{one}\nextra-ports = [{{ port = \"tcp/9100\", to = \"master\" }}]"),
+        "\"master\"",
+        &["all, worker or control-plane"],
+    );
+}

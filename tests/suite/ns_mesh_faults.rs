@@ -1,0 +1,173 @@
+//! Faults drawn at random, as rules of nftables at the sender, in the router and at the receiver, and an oracle that knows
+//! them: no false pass and no false failure.
+
+use std::{collections::BTreeMap, env, fs};
+
+use crate::{
+    ns_mesh_world::{Wiring::Router, nodes, probe},
+    ns_preflight_world::{on_a_fresh_host, sh},
+};
+
+const NODES: usize = 6;
+
+/// Drawn in every run of the tests; HOSTLET_SCENARIOS asks for more, HOSTLET_SEED for others.
+const SCENARIOS: u64 = 12;
+
+/// The same in every run: xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap() % bound
+    }
+}
+
+/// Where a rule stands, in the order in which packets pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Sender,
+    Middle,
+    Receiver,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    from: usize,
+    to: usize,
+    port: &'static str,
+    place: Place,
+    reject: bool,
+}
+
+impl Fault {
+    fn draw(random: &mut Random) -> Self {
+        const PORTS: [&str; 5] = ["udp 8472", "udp 514", "tcp 9100", "tcp 10250", "tcp 6443"];
+        // This node is at one end: of what is between others it sees nothing.
+        let other = 2 + random.below(NODES - 1);
+        let (from, to) = if random.below(2) == 0 { (1, other) } else { (other, 1) };
+        let place = [Place::Sender, Place::Middle, Place::Receiver][random.below(3)];
+        let reject = place != Place::Sender && random.below(3) == 0;
+        Self { from, to, port: PORTS[random.below(PORTS.len())], place, reject }
+    }
+
+    fn rule(self) -> String {
+        let protocol = &self.port[..3];
+        let verdict = match (self.reject, self.place) {
+            (false, _) => "drop",
+            (true, Place::Middle) => "reject with icmp admin-prohibited",
+            (true, _) if protocol == "tcp" => "reject with tcp reset",
+            (true, _) => "reject",
+        };
+        let (port, from, to) = (&self.port[4..], address(self.from), address(self.to));
+        format!("ip saddr {from} ip daddr {to} {protocol} dport {port} {verdict}")
+    }
+
+    /// What may be said of it.
+    fn causes(self) -> &'static [&'static str] {
+        let tcp = self.port.starts_with("tcp");
+        match (self.place, self.reject) {
+            (_, false) if tcp => &["filter-on-port", "somewhere"],
+            (Place::Sender, _) => &["senders-firewall"],
+            (Place::Middle, true) => &["rejected"],
+            (Place::Receiver, true) => &["refused"],
+            (Place::Middle, false) => &["filter-on-vxlan", "filter-on-port", "network"],
+            (Place::Receiver, false) => &["receivers-firewall"],
+        }
+    }
+}
+
+fn address(node: usize) -> String {
+    format!("10.9.{node}.2")
+}
+
+/// Whether a worker or the first node, which is the control plane, needs the port of the other at all.
+fn is_needed(fault: &Fault) -> bool {
+    match fault.port {
+        "tcp 10250" => fault.from == 1,
+        "tcp 6443" => fault.to == 1,
+        _ => true,
+    }
+}
+
+/// All rules at once, in every namespace.
+fn apply(faults: &[Fault]) {
+    for node in 0..=NODES {
+        let chain = |hook: &str, rules: Vec<String>| {
+            format!("chain {hook} {{\ntype filter hook {hook} priority 0;\n{}\n}}\n", rules.join("\n"))
+        };
+        let of = |place: Place, at: fn(&Fault) -> usize| -> Vec<String> {
+            faults.iter().filter(|one| one.place == place && (node == 0 || at(one) == node)).map(|one| one.rule()).collect()
+        };
+        let chains = if node == 0 {
+            chain("forward", of(Place::Middle, |_| 0))
+        } else {
+            chain("output", of(Place::Sender, |one| one.from)) + &chain("input", of(Place::Receiver, |one| one.to))
+        };
+        fs::write("/mnt/host/rules", format!("flush ruleset\ntable inet filter {{\n{chains}}}\n")).unwrap();
+        let inside = if node == 0 { String::new() } else { format!("ip netns exec n{node} ") };
+        sh(&format!("{inside}nft -f /mnt/host/rules"));
+    }
+}
+
+/// For each port and direction the causes of which one must be named.
+fn expected(faults: &[Fault]) -> BTreeMap<String, &'static [&'static str]> {
+    let mut first: BTreeMap<String, Fault> = BTreeMap::new();
+    for fault in faults.iter().filter(|fault| is_needed(fault)) {
+        let sizes: &[&str] = if fault.port.starts_with("tcp") { &["small"] } else { &["small", "full"] };
+        for size in sizes {
+            let key = format!("{} n{} -> n{} {size}", fault.port.replace(' ', "/"), fault.from, fault.to);
+            first
+                .entry(key)
+                .and_modify(|other| {
+                    if fault.place < other.place {
+                        *other = *fault;
+                    }
+                })
+                .or_insert(*fault);
+        }
+    }
+    first.into_iter().map(|(key, fault)| (key, fault.causes())).collect()
+}
+
+#[test]
+fn ns_mesh_faults_drawn_at_random_are_all_found_and_nothing_else_is() {
+    on_a_fresh_host(|| {
+        let number = |name: &str, default| env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+        let scenarios = number("HOSTLET_SCENARIOS", SCENARIOS);
+        let cluster = nodes(NODES, Router);
+        for node in 1..=NODES {
+            cluster.configure(node, "", "extra-ports = [{ port = \"udp/514\" }, { port = \"tcp/9100\" }]");
+        }
+        let _others = cluster.others_respond();
+        let mut random = Random(number("HOSTLET_SEED", 0x5eed));
+        let (mut faults_found, mut passes, mut wrong) = (0, 0, Vec::new());
+        for scenario in 0..scenarios {
+            let mut faults: Vec<_> = (0..random.below(7)).map(|_| Fault::draw(&mut random)).collect();
+            // One rule for one packet: the same drawn twice in one place would be judged by the first.
+            faults.sort_by_key(|one| (one.from, one.to, one.port, one.place));
+            faults.dedup_by_key(|one| (one.from, one.to, one.port, one.place));
+            apply(&faults);
+            let found = probe(1);
+            let expected = expected(&faults);
+            let troubles: BTreeMap<_, _> = found
+                .troubles()
+                .into_iter()
+                .map(|trouble| trouble.rsplit_once(": ").map(|(key, cause)| (key.to_owned(), cause.to_owned())).unwrap())
+                .collect();
+            let named =
+                expected.iter().all(|(key, causes)| troubles.get(key).is_some_and(|cause| causes.contains(&cause.as_str())));
+            if !expected.keys().eq(troubles.keys()) || !named {
+                wrong.push(format!("{scenario}: {faults:#?}\nexpected {expected:#?}\nfound {}", found.text()));
+            }
+            // With each worker: 8472 and 514 in two directions and sizes, 9100 in two directions, 10250 and 6443 in one.
+            assert_eq!(found.passes() + troubles.len(), (NODES - 1) * 12, "{}", found.text());
+            faults_found += troubles.len();
+            passes += found.passes();
+        }
+        println!("{scenarios} scenarios: {faults_found} faults found, {passes} passes, {} scenarios wrong", wrong.len());
+        assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    });
+}

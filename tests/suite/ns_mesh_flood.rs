@@ -1,0 +1,101 @@
+//! Random, mutated and repeated datagrams at a responder: no answer, no crash, bounded memory.
+
+use std::{env, fs, net::UdpSocket, time::Duration};
+
+use hostlet::mesh::{body::Body, key::Key, wire::Message};
+
+use crate::{
+    ns_mesh_world::{Wiring::Bridge, nodes, probe},
+    ns_preflight_world::{on_a_fresh_host, printed},
+};
+
+/// In every run of the tests; HOSTLET_DATAGRAMS asks for more.
+const DATAGRAMS: usize = 100_000;
+
+/// The same in every run: xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 33).unwrap() % bound
+    }
+}
+
+/// From an address of a peer's, to the control port and to a port that is probed; prints how many answers came.
+#[test]
+#[ignore = "no test: a process that other tests start"]
+fn a_process_that_floods() {
+    let count: usize = env::var("HOSTLET_DATAGRAMS").unwrap().parse().unwrap();
+    let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
+    let key = Key::new(&fs::read("/mnt/host/key").unwrap(), "kubernetes").unwrap();
+    let name = |name: &str| key.id(&name.parse().unwrap());
+    let sealed = |body| Message { session: [1; 16], from: name("n1"), to: name("n2"), body };
+    // Signed rightly, and of no session: what somebody who listened could send again.
+    let repeated = [
+        sealed(Body::Done { cookie: [7; 16] }).to_bytes(&key, 160),
+        sealed(Body::Ask { cookie: [7; 16], arrived: Vec::new(), late: 0 }).to_bytes(&key, 1232),
+        sealed(Body::Arm { cookie: [7; 16], listening: Vec::new() }).to_bytes(&key, 1232),
+    ];
+    let hello = sealed(Body::Hello).to_bytes(&key, 160);
+    let mut random = Random(0x5eed);
+    for round in 0..count {
+        let mut bytes = if round % 3 == 0 { repeated[random.below(3)].clone() } else { hello.clone() };
+        match round % 3 {
+            0 => {}
+            1 => {
+                let at = random.below(bytes.len());
+                bytes[at] ^= 1 << random.below(8);
+            }
+            _ => {
+                for byte in &mut bytes {
+                    *byte = random.next().to_le_bytes()[0];
+                }
+                bytes.truncate(random.below(161));
+            }
+        }
+        let port = if round % 2 == 0 { 7470 } else { 8472 };
+        // A full queue is the flooder's own trouble.
+        let _ = socket.send_to(&bytes, ("10.9.0.2", port));
+    }
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let mut answers = 0;
+    while socket.recv(&mut [0; 2048]).is_ok() {
+        answers += 1;
+    }
+    println!("answers: {answers}");
+}
+
+#[test]
+fn ns_mesh_a_flood_of_bad_and_repeated_datagrams_gets_no_answer_and_bounded_memory() {
+    on_a_fresh_host(|| {
+        let count = env::var("HOSTLET_DATAGRAMS").unwrap_or_else(|_| DATAGRAMS.to_string());
+        let cluster = nodes(2, Bridge);
+        let others = cluster.others_respond();
+        let pid = others[0].0.id();
+        let status = |field: &str| -> u64 {
+            let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let line = text.lines().find(|line| line.starts_with(field)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        let before = status("VmRSS:");
+        let test = env::current_exe().unwrap();
+        let command = format!(
+            "HOSTLET_DATAGRAMS={count} ip netns exec n1 {} ns_mesh_flood::a_process_that_floods --exact --ignored --nocapture",
+            test.display()
+        );
+        let said = printed(&command);
+        assert!(said.contains("answers: 0"), "{said}");
+        let after = status("VmRSS:");
+        println!("{count} datagrams: {before} kB before, {after} kB after");
+        assert!(after < before + 8 * 1024, "{before} kB, {after} kB");
+        // And it still answers those who ask rightly.
+        probe(1).is(&[], &["6 passed"]);
+    });
+}
