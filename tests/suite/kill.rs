@@ -20,6 +20,8 @@ const OWN: &[&str] = &[
     "/etc/hostlet/hostlet.d/60-other.toml",
     "/tmp",
     "/var/lib/kubelet/pods",
+    // systemd hears of mounts a while after they were made, up to a second when there are many.
+    "var-lib-kubelet-pods",
     "/opt/hostlet/generations/1/manifest.json",
     "/opt/hostlet/generations/2/manifest.json",
     "/opt/hostlet/generations/3/manifest.json",
