@@ -107,6 +107,13 @@ pub struct Kubelet {
     pub stable_window: Duration,
 }
 
+impl Kubelet {
+    /// `kubelet.health-timeout` where nothing says otherwise.
+    pub const HEALTH_TIMEOUT: Duration = Duration::from_mins(1);
+    /// `kubelet.stable-window` where nothing says otherwise.
+    pub const STABLE_WINDOW: Duration = Duration::from_secs(5);
+}
+
 /// `[flannel]`
 #[derive(Debug, Clone)]
 pub struct Flannel {

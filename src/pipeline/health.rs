@@ -12,7 +12,7 @@ use super::{
     failure::Cause,
 };
 use crate::{
-    config::Settings,
+    config::{Kubelet, Settings},
     facts::{Activity, Observed},
     generation,
     health::{self, Gate, HealthError, Healthy, PropagationGate, Unhealthy},
@@ -21,10 +21,6 @@ use crate::{
     output::Event,
     transaction::{ChangeError, LeftBehind, Undo, Undone},
 };
-
-/// What is expected where no configuration says otherwise; its own defaults are the same.
-const HEALTH_TIMEOUT: Duration = Duration::from_mins(1);
-const STABLE_WINDOW: Duration = Duration::from_secs(5);
 
 /// How long what may take, and whose mounts must be seen by whom.
 struct Expectations {
@@ -109,8 +105,8 @@ impl Expectations {
             runtime: runtime
                 .or_else(|| settings.map(|settings| settings.runtime.unit.clone()))
                 .unwrap_or_else(|| UnitName::known("containerd.service")),
-            timeout: settings.map_or(HEALTH_TIMEOUT, |settings| settings.kubelet.health_timeout),
-            window: settings.map_or(STABLE_WINDOW, |settings| settings.kubelet.stable_window),
+            timeout: settings.map_or(Kubelet::HEALTH_TIMEOUT, |settings| settings.kubelet.health_timeout),
+            window: settings.map_or(Kubelet::STABLE_WINDOW, |settings| settings.kubelet.stable_window),
             waits_for_node: settings.is_none_or(waits_for_node),
         }
     }

@@ -23,8 +23,8 @@ pub(super) fn kubelet(raw: RawKubelet, problems: &mut Problems<'_>) -> Option<Ku
     check_config(&raw.config.0, problems);
     let extra_args = extra_args(raw.extra_args, problems);
     let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
-    let health_timeout = within(raw.health_timeout, Duration::from_mins(1), second, hour, problems);
-    let stable_window = within(raw.stable_window, Duration::from_secs(5), second, hour, problems);
+    let health_timeout = within(raw.health_timeout, Kubelet::HEALTH_TIMEOUT, second, hour, problems);
+    let stable_window = within(raw.stable_window, Kubelet::STABLE_WINDOW, second, hour, problems);
     if stable_window >= health_timeout {
         let message = format!("the window of {stable_window:?} does not fit into the health gate's {health_timeout:?}");
         let problem = problems.add_at_key(&["kubelet.stable-window", "kubelet.health-timeout"], message);
