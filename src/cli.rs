@@ -174,7 +174,7 @@ impl From<Steps> for AllowedSteps {
 }
 
 /// `hostlet config`
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum ConfigCommand {
     /// Reads the configuration and says what is wrong with it
     Check,
@@ -182,6 +182,18 @@ pub enum ConfigCommand {
     Example,
     /// Prints the JSON schema of the configuration
     Schema,
+    /// Writes the configuration, and the token beside it, from what kubeadm users have
+    From {
+        /// A `kubeadm join` command in quotes, a file with one or with a JoinConfiguration, or - for standard input
+        #[arg(value_name = "COMMAND|FILE")]
+        source: String,
+        /// Replaces a configuration and a token that are there
+        #[arg(long)]
+        force: bool,
+        /// Prints the configuration, without the token, and writes nothing
+        #[arg(long, conflicts_with = "force")]
+        print: bool,
+    },
 }
 
 /// As in the configuration: 90s, 5m, 1h. A bare number could be anything.

@@ -7,6 +7,7 @@
 
 mod activate;
 mod collect;
+mod discovery;
 mod failure;
 mod fetching;
 mod health;
@@ -21,6 +22,7 @@ mod versions;
 use std::{path::PathBuf, time::Duration};
 
 pub use activate::{Installed, UnitHealth};
+pub use discovery::discovered;
 pub use failure::{Cause, Failure, as_root};
 pub use prepare::{Prepared, identity, local_preflight, prepare};
 pub use recovery::{Recovered, Recovery, recover};
@@ -79,6 +81,7 @@ pub struct Options {
 /// Brings the host to what the configuration says.
 pub async fn install(context: &Context, options: &Options) -> Result<Installed, Failure> {
     as_root()?;
+    let context = &discovered(context).await?;
     let mut prepared = prepare(context, options.anew).await?;
     if let Some(drop_in) = &options.remember {
         drop_in.plan(&mut prepared)?;

@@ -4,6 +4,7 @@ use super::Done;
 use crate::pipeline::{self, Context, Failure};
 
 pub(super) async fn run(context: &Context, exit_code: bool) -> Result<Done, Failure> {
+    let context = &pipeline::discovered(context).await?;
     let prepared = pipeline::prepare(context, false).await?;
     if let Some(why) = &prepared.observed.systemd_unavailable {
         return Err(Failure::NoSystemd(why.clone()));

@@ -9,6 +9,7 @@ mod artifacts;
 mod build;
 pub mod catalog;
 mod given;
+pub mod kubeadm;
 mod kubelet_fields;
 mod nouns;
 mod problem;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use url::Url;
 
 use super::problem::nearest;
-use crate::model::{Component, Invalid, Port, Protocol};
+use crate::model::{Component, Digest, Invalid, Port, Protocol};
 
 /// Serde and a schema through `FromStr`, for nouns that are only ever read.
 macro_rules! read_from_text {
@@ -96,6 +96,22 @@ impl FromStr for SocketPath {
 }
 
 read_from_text!(SocketPath, "The path of a Unix socket, with or without unix:// before it.");
+
+/// The hash of an authority's public key, in kubeadm's spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PublicKeyHash(pub(super) Digest);
+
+impl FromStr for PublicKeyHash {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let expected = "the hash of a public key, as kubeadm prints it: sha256: and 64 hexadecimal characters";
+        let digest = text.strip_prefix("sha256:").and_then(|hex| hex.parse().ok());
+        digest.map(Self).ok_or_else(|| Invalid::new(text, expected))
+    }
+}
+
+read_from_text!(PublicKeyHash, "sha256: and the SHA-256 of the authority's public key in 64 hexadecimal characters.");
 
 /// The address of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use super::{
     given::{Field, OneOrMany},
     kubelet_fields::KubeletConfig,
-    nouns::{AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, Seconds, Server, ServiceAddress, SocketPath},
+    nouns::{
+        AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, PublicKeyHash, Seconds, Server, ServiceAddress, SocketPath,
+    },
     settings::{Group, Role, Taint, UrlTemplate},
 };
 use crate::model::{Cidr, Digest, NodeAddress, NodeName, Port, UnitName, Version};
@@ -65,8 +67,10 @@ pub(super) struct RawCluster {
     pub(super) server: Field<Server>,
     /// The PEM file with the authority that signed the API server's certificate.
     pub(super) ca_file: Field<AbsolutePath>,
-    /// The same as PEM text; exactly one of ca-file and ca.
+    /// The same as PEM text; exactly one of ca-file, ca and ca-hash.
     pub(super) ca: Field<String>,
+    /// The SHA-256 of the authority's public key, or a list of those that are allowed: the authority is then discovered.
+    pub(super) ca_hash: OneOrMany<PublicKeyHash>,
     /// The file with the bootstrap token; not read once the node has its client certificate.
     pub(super) token_file: Field<AbsolutePath>,
     /// The address or addresses of the cluster's DNS service.

@@ -88,6 +88,9 @@ pub enum CertificateAuthority {
     File(PathBuf),
     /// PEM text in the configuration.
     Inline(String),
+    /// What the cluster publishes of itself, if the SHA-256 of its authority's public key is one of these: kubeadm's
+    /// discovery by token.
+    Discovered(Vec<Digest>),
 }
 
 /// `[kubelet]`

@@ -10,7 +10,7 @@ use super::{
     UnitFacts,
 };
 use crate::{
-    config::{CertificateAuthority, Settings},
+    config::{CertificateAuthority, Cluster, Settings},
     generation::{self, manifest::Manifest},
     host::{
         files, kernel, look,
@@ -126,14 +126,20 @@ fn credentials(settings: &Settings, client_certificate: bool) -> Result<Credenti
     let Some(cluster) = &settings.cluster else { return Ok(Credentials::default()) };
     let certificate_authority = match &cluster.certificate_authority {
         CertificateAuthority::File(path) => Some(pem(path)?),
-        CertificateAuthority::Inline(_) => None,
+        CertificateAuthority::Inline(_) | CertificateAuthority::Discovered(_) => None,
     };
     // Once the certificate is there the token's file may be gone, and should be.
     let bootstrap_token = match &cluster.token_file {
-        Some(path) if !client_certificate => Some(token(path)?),
+        Some(_) if !client_certificate => Some(bootstrap_token(cluster)?),
         _ => None,
     };
     Ok(Credentials { bootstrap_token, certificate_authority })
+}
+
+/// The bootstrap token, from its file.
+pub fn bootstrap_token(cluster: &Cluster) -> Result<Secret<String>, FactsError> {
+    let Some(path) = &cluster.token_file else { return Err(FactsError::NoToken) };
+    token(path)
 }
 
 fn token(path: &Path) -> Result<Secret<String>, FactsError> {

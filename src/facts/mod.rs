@@ -8,7 +8,7 @@ mod observed;
 use std::{net::IpAddr, path::PathBuf};
 
 pub use foreign::{Foreign, Saved, foreign};
-pub use look::{host, node, observe};
+pub use look::{bootstrap_token, host, node, observe};
 pub use observed::{Activity, Footprint, Observed, UnitFacts};
 
 use crate::{
@@ -40,6 +40,11 @@ pub enum FactsError {
         /// What is wrong.
         why: String,
     },
+    /// A token is needed, and no file is named.
+    #[error(
+        "cluster.token-file is not set; write a token that `kubeadm token create` prints into a file of mode 0600 and name it there"
+    )]
+    NoToken,
     /// The cluster's authority cannot be read.
     #[error(
         "cluster.ca-file: reading {}: {why}; copy /etc/kubernetes/pki/ca.crt of a control-plane node there, or give the PEM \

@@ -2,12 +2,12 @@
 
 use super::{CannotRemember, NoWayBack};
 use crate::{
-    config::ConfigError,
+    config::{ConfigError, kubeadm::NotAJoin},
     facts::FactsError,
     fetch::FetchError,
     generation::StageError,
     health::{HealthError, Unhealthy},
-    host::{capabilities, files::FileError, journal::quoted, lock::Held},
+    host::{api_server::NotDiscovered, capabilities, files::FileError, journal::quoted, lock::Held},
     mesh::MeshError,
     output::Outcome,
     plan::{NotAskedFor, PlanError},
@@ -31,6 +31,14 @@ pub enum Failure {
         "there is no configuration at {0}; write one (`hostlet config example` prints a commented one), or name another with --config"
     )]
     NoConfiguration(String),
+    /// What kubeadm has cannot be turned into a configuration.
+    #[error(transparent)]
+    NotAJoin(#[from] NotAJoin),
+    /// A file of the user's is there already.
+    #[error(
+        "{0} is there already, and would be replaced; look at what would be written with --print, and replace it with --force"
+    )]
+    WouldReplace(String),
     /// The configuration does not fit this host.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -40,6 +48,14 @@ pub enum Failure {
     /// A file cannot be read or written before anything was changed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The cluster's authority was not found.
+    #[error("discovering the authority of {server}: {error}\n  {}", error.remedy())]
+    NotDiscovered {
+        /// The API server.
+        server: String,
+        /// Why.
+        error: Box<NotDiscovered>,
+    },
     /// hostlet does not run as root.
     #[error("hostlet has to run as root to change the host; run it with sudo")]
     NotRoot,
@@ -152,14 +168,19 @@ impl Failure {
         match self {
             Self::Configuration(_)
             | Self::NoConfiguration(_)
+            | Self::NotAJoin(_)
+            | Self::WouldReplace(_)
             | Self::NoMesh
             | Self::Mesh(_)
             | Self::Plan(_)
             | Self::CannotRemember(_)
             | Self::NoWayBack(NoWayBack::NoPrevious)
-            | Self::Facts(FactsError::Token { .. } | FactsError::Authority { .. }) => Outcome::Misconfigured,
+            | Self::Facts(FactsError::Token { .. } | FactsError::NoToken | FactsError::Authority { .. }) => {
+                Outcome::Misconfigured
+            }
             Self::Facts(_)
             | Self::File(_)
+            | Self::NotDiscovered { .. }
             | Self::NotRoot
             | Self::NoSystemd(_)
             | Self::NotAskedFor(_)

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Context, Failure, fetching};
+use super::{Context, Failure, discovery, fetching};
 use crate::{
     facts::{self, Observed},
     generation,
@@ -67,7 +67,10 @@ pub async fn identity(context: &Context) -> Result<NodeIdentity, Failure> {
 
 /// The checks alone: what `hostlet preflight` runs.
 pub async fn local_preflight(context: &Context) -> Result<Report, Failure> {
-    check(context, identity(context).await?).await
+    let identity = identity(context).await?;
+    // What keeps the authority from being discovered is a finding among the others.
+    let settled = discovery::kept(context)?.unwrap_or_else(|| context.clone());
+    check(&settled, identity).await
 }
 
 /// Refuses to go on unless the host is fit.

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     config::Settings,
-    host::api_server::{Answers, Unreachable},
+    host::api_server::{Answers, NotDiscovered},
     model::{NodeIdentity, UnitName},
 };
 
@@ -42,7 +42,7 @@ pub struct Looks {
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) ended: Instant,
-    pub(super) answers: Arc<Result<Answers, Unreachable>>,
+    pub(super) answers: Arc<Result<Answers, NotDiscovered>>,
 }
 
 /// Directories and files of the host that checks look at.

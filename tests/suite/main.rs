@@ -9,10 +9,12 @@
 
 mod api_server;
 mod fetch;
+mod from_kubeadm;
 mod guard;
 mod kill;
 mod machine;
 mod namespaces;
+mod ns_discovery;
 mod ns_mesh;
 mod ns_mesh_faults;
 mod ns_mesh_flood;

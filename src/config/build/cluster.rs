@@ -8,13 +8,14 @@ use crate::{
         raw::RawCluster,
         settings::{CertificateAuthority, Cluster},
     },
-    model::Cidr,
+    model::{Cidr, Digest},
 };
 
 pub(super) fn cluster(raw: RawCluster, problems: &mut Problems<'_>) -> Option<Cluster> {
     let server = problems.value(raw.server);
     let ca_file = problems.value(raw.ca_file).map(|path| CertificateAuthority::File(path.0));
     let ca_text = problems.value(raw.ca);
+    let ca_hashes = problems.list(raw.ca_hash.0).into_iter().map(|(hash, _)| hash.0).collect();
     let token_file = problems.value(raw.token_file).map(|path| path.0);
     let dns: Vec<IpAddr> = problems.list(raw.dns.0).into_iter().map(|(address, _)| address.0).collect();
     let domain = problems.value(raw.domain).map_or_else(|| "cluster.local".to_owned(), |domain| domain.0);
@@ -28,22 +29,50 @@ pub(super) fn cluster(raw: RawCluster, problems: &mut Problems<'_>) -> Option<Cl
     }
     in_one_place(problems, "cluster.dns", "kubelet.config.clusterDNS");
     in_one_place(problems, "cluster.domain", "kubelet.config.clusterDomain");
-    let certificate_authority = match (problems.mentioned("cluster.ca-file"), problems.mentioned("cluster.ca")) {
-        (true, true) => {
-            let problem = problems.add_at_key(&["cluster.ca"], "both ca-file and ca are given");
-            problem.help.push("give exactly one of them".to_owned());
-            None
-        }
-        (false, false) => {
-            let problem = problems.add_at_key(&["cluster"], "[cluster] has no certificate authority");
-            problem.help.push("give ca-file = \"/etc/kubernetes/pki/ca.crt\", or the PEM text as ca".to_owned());
-            None
-        }
-        (true, false) => ca_file,
-        (false, true) => ca_text.and_then(|text| pem(text, problems)),
-    };
+    let certificate_authority = authority(ca_file, ca_text, ca_hashes, token_file.is_some(), problems);
     let dns = if dns.is_empty() { vec![default_dns(service_cidr)] } else { dns };
     Some(Cluster { server: server?.0, certificate_authority: certificate_authority?, token_file, dns, domain, service_cidr })
+}
+
+/// Exactly one of the three ways.
+fn authority(
+    file: Option<CertificateAuthority>,
+    text: Option<String>,
+    hashes: Vec<Digest>,
+    has_token: bool,
+    problems: &mut Problems<'_>,
+) -> Option<CertificateAuthority> {
+    let given: Vec<&str> =
+        ["ca-file", "ca", "ca-hash"].into_iter().filter(|key| problems.mentioned(&format!("cluster.{key}"))).collect();
+    match given.as_slice() {
+        [] => {
+            let problem = problems.add_at_key(&["cluster"], "[cluster] has no certificate authority");
+            problem.help.push(
+                "give ca-file = \"/etc/kubernetes/pki/ca.crt\", the PEM text as ca, or the hash that `kubeadm token create \
+                 --print-join-command` prints as ca-hash"
+                    .to_owned(),
+            );
+            None
+        }
+        ["ca-file"] => file,
+        ["ca"] => text.and_then(|text| pem(text, problems)),
+        ["ca-hash"] if !has_token => {
+            let problem =
+                problems.add_at_key(&["cluster.ca-hash"], "an authority is discovered with a token, and there is none");
+            problem
+                .help
+                .push("name the file that holds the bootstrap token: token-file = \"/etc/hostlet/bootstrap-token\"".to_owned());
+            None
+        }
+        ["ca-hash"] => (!hashes.is_empty()).then_some(CertificateAuthority::Discovered(hashes)),
+        several => {
+            let last = several.last().copied().unwrap_or_default();
+            let all = if several.len() == 2 { "both" } else { "all of" };
+            let message = format!("{all} {} are given", several.join(" and "));
+            problems.add_at_key(&[&format!("cluster.{last}")], message).help.push("give exactly one of them".to_owned());
+            None
+        }
+    }
 }
 
 fn in_one_place(problems: &mut Problems<'_>, ours: &str, kubelets: &str) {

@@ -27,7 +27,7 @@ fn a_problem_is_shown_with_its_line_and_what_is_allowed() {
                     3 | sever = \"https://10.0.1.1:6443\"\n   \
                     | ^^^^^\n  \
                     did you mean \"server\"?\n  \
-                    allowed here: server, ca-file, ca, token-file, dns, domain, service-cidr";
+                    allowed here: server, ca-file, ca, ca-hash, token-file, dns, domain, service-cidr";
     assert_eq!(shown, expected);
 }
 
@@ -91,6 +91,16 @@ fn the_clusters_values_are_refused_with_what_is_allowed() {
     refused(&minimal().replace("/etc/kubernetes/pki/ca.crt", "/etc/../ca.crt"), "\"/etc/../ca.crt\"", &["without \"..\""]);
     let cluster = |line: &str| minimal().replace("[flannel]", &format!("{line}\n[flannel]"));
     refused(&cluster("ca = \"x\""), "ca", &["both ca-file and ca", "exactly one"]);
+    let hash = format!("ca-hash = \"sha256:{}\"", "a1".repeat(32));
+    refused(&cluster(&hash), "ca-hash", &["both ca-file and ca-hash", "exactly one"]);
+    let alone = |hash: &str| format!("[cluster]\nserver = \"https://10.0.1.1\"\n{hash}\n[flannel]\nenabled = false");
+    refused(&alone(&hash), "ca-hash", &["there is none", "token-file ="]);
+    let bare = hash.replace("sha256:", "");
+    refused(
+        &alone(&format!("{bare}\ntoken-file = \"/t\"")),
+        &format!("\"{}\"", "a1".repeat(32)),
+        &["sha256: and 64 hexadecimal characters"],
+    );
     refused(&minimal().replace("ca-file", "#"), "cluster", &["no certificate authority", "ca-file = "]);
     refused(&minimal().replace("server", "#"), "cluster", &["no server", "server = \"https://"]);
     refused(&minimal().replace("ca-file", "ca"), "ca", &["not a PEM certificate", "belongs into ca-file"]);

@@ -1,39 +1,19 @@
 //! The requests of one look, over one connection as long as the server keeps it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, fmt::rfc2822};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use url::{Position, Url};
 
 use super::{
-    Answers, Bound, Credential, NodeAnswer, OutOfTime, Progress, Question, Stage, Unreachable, VersionAnswer, answer, dial,
-    trust::{self, Authorities},
+    Answers, Bound, Credential, NodeAnswer, OutOfTime, Progress, Question, Unreachable, VersionAnswer, answer,
+    connection::{Connection, Response},
+    trust::Authorities,
 };
 
-/// A version is a few hundred bytes; a Node with the names of fifty images some ten thousand.
-const BYTES: usize = 4 << 20;
 /// The server's clock is waited for no longer.
 const CLOCK: Duration = Duration::from_millis(400);
-
-/// What came back.
-struct Response {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-/// A connection that may be used again.
-struct Connection {
-    requests: SendRequest<Empty<Bytes>>,
-    address: SocketAddr,
-}
 
 pub(super) async fn run(question: &Question<'_>, progress: &Progress) -> Result<Answers, Unreachable> {
     let authorities = Authorities::parse(question.authority, Timestamp::now())?;
@@ -98,42 +78,15 @@ impl Session<'_> {
             Some(Credential::Certificate(certificate)) if at.is_none() => Some(certificate),
             _ => None,
         };
-        let config = self.authorities.client(certificate, at)?;
-        let (stream, address) = dial::dial(server, self.progress).await?;
-        self.progress.is(Stage::Handshaking(address));
-        let connected = TlsConnector::from(Arc::new(config)).connect(trust::name(server)?, stream).await;
-        let stream = connected.map_err(|error| trust::meaning(&error, server, address))?;
-        self.progress.is(Stage::Asking(address));
-        let broken = |error: hyper::Error| Unreachable::Broken { address, why: error.to_string() };
-        let (requests, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // It ends with the last request.
-        tokio::spawn(connection);
-        Ok(Connection { requests, address })
+        Connection::open(server, self.authorities.client(certificate, at)?, self.progress).await
     }
 
     /// Asks once; where the server ended the connection after its last answer, over a new one.
     async fn get(&self, connection: &mut Connection, path: &str, token: Option<&str>) -> Result<Response, Unreachable> {
-        if connection.requests.ready().await.is_err() {
+        if !connection.is_open().await {
             *connection = self.open(None).await?;
         }
-        self.send(connection, path, token).await
-    }
-
-    async fn send(&self, connection: &mut Connection, path: &str, token: Option<&str>) -> Result<Response, Unreachable> {
-        let address = connection.address;
-        let broken = |why: String| Unreachable::Broken { address, why };
-        let mut request = Request::get(path)
-            .header(header::HOST, authority(self.question.server))
-            .header(header::USER_AGENT, concat!("hostlet/", env!("CARGO_PKG_VERSION")))
-            .header(header::ACCEPT, "application/json");
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(Empty::new()).map_err(|error| broken(error.to_string()))?;
-        let response = connection.requests.send_request(request).await.map_err(|error| broken(error.to_string()))?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, BYTES).collect().await.map_err(|error| broken(error.to_string()))?;
-        Ok(Response { status: head.status, headers: head.headers, body: body.to_bytes() })
+        connection.get(self.question.server, path, token).await
     }
 
     async fn node(&self, connection: &mut Connection) -> Result<NodeAnswer, Unreachable> {
@@ -154,17 +107,12 @@ impl Session<'_> {
     async fn with_their_clock(&self, found: OutOfTime) -> OutOfTime {
         let asked = async {
             let mut connection = self.open(Some(found.bound.inside())).await.ok()?;
-            let response = self.send(&mut connection, "/version", None).await.ok()?;
+            let response = connection.get(self.question.server, "/version", None).await.ok()?;
             date(&response.headers)
         };
         // The certificate is the news, whatever comes of this.
         OutOfTime { theirs: timeout(CLOCK, asked).await.ok().flatten(), ..found }
     }
-}
-
-/// Host and port, as they stand in the URL.
-fn authority(server: &Url) -> &str {
-    &server[Position::BeforeHost..Position::AfterPort]
 }
 
 /// The server's clock. Source: RFC 9110, section 6.6.1.

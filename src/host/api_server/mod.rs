@@ -8,7 +8,10 @@
 
 mod answer;
 mod clock;
+mod cluster_info;
+mod connection;
 mod dial;
+mod discovery;
 mod exchange;
 mod trust;
 
@@ -20,6 +23,7 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 pub use answer::{Node, SystemInfo};
+pub use discovery::{NotDiscovered, discover, pinned};
 pub use trust::{ClientCertificate, UnusableCertificate};
 
 use super::resolver::Unresolved;
@@ -257,6 +261,10 @@ enum Stage {
 struct Progress(Mutex<Stage>);
 
 impl Progress {
+    const fn new() -> Self {
+        Self(Mutex::new(Stage::Resolving))
+    }
+
     fn is(&self, stage: Stage) {
         if let Ok(mut current) = self.0.lock() {
             *current = stage;
@@ -280,7 +288,7 @@ impl Progress {
 /// Asks for the version, as anybody may by default (RBAC's system:public-info-viewer), and with the credential for the
 /// Node.
 pub async fn ask(question: &Question<'_>, limit: Duration) -> Result<Answers, Unreachable> {
-    let progress = Progress(Mutex::new(Stage::Resolving));
+    let progress = Progress::new();
     match timeout(limit, exchange::run(question, &progress)).await {
         Ok(answers) => answers,
         Err(_) => Err(progress.out_of_time(question.server, limit)),

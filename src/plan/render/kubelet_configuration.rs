@@ -68,7 +68,9 @@ fn access(settings: &Settings) -> Value {
 pub(super) fn authority<'a>(settings: &'a Settings, facts: &'a HostFacts) -> Option<&'a str> {
     match &settings.cluster.as_ref()?.certificate_authority {
         CertificateAuthority::Inline(pem) => Some(pem),
-        CertificateAuthority::File(_) => facts.credentials.certificate_authority.as_deref(),
+        CertificateAuthority::File(_) | CertificateAuthority::Discovered(_) => {
+            facts.credentials.certificate_authority.as_deref()
+        }
     }
 }
 

@@ -1,27 +1,28 @@
 //! The cluster: that its API server can be reached and trusted, what it makes of the kubelet's version, and that the
 //! node's name is free. All three share one look.
 
+mod look;
+mod remedy;
+
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use look::{answers, certificate_path, credential, has_certificate};
+use remedy::remedy;
+
 use crate::{
-    config::{CertificateAuthority, Cluster},
+    config::Cluster,
     host::{
-        api_server::{
-            self, Answers, ClientCertificate, Credential, Node, NodeAnswer, Question, SystemInfo, Unreachable, VersionAnswer,
-        },
-        detached, files, look,
-        resolver::Unresolved,
+        api_server::{Answers, Node, NodeAnswer, NotDiscovered, SystemInfo, VersionAnswer},
+        files,
     },
-    model::{Secret, layout},
     plan::{self, Skew},
     preflight::{
         Subject,
         check::{Again, Check, ERROR, Judgement, Look, Looked, Looking, Unclear},
-        subject::Seen,
     },
 };
 
@@ -56,10 +57,6 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 const DEADLINE: Duration = Duration::from_millis(1_700);
-/// What is left of the deadline for saying what was seen last.
-const TO_ANSWER: Duration = Duration::from_millis(200);
-/// A look that ended so long ago is over: who looks again wants to know how it is now.
-const FRESH: Duration = Duration::from_millis(150);
 const NO_CLUSTER: &str = "no cluster is configured";
 
 fn reachable(subject: Arc<Subject>, until: Instant) -> Looking {
@@ -207,111 +204,9 @@ fn this_machine() -> Result<SystemInfo, files::FileError> {
     })
 }
 
-fn certificate_path(subject: &Subject) -> PathBuf {
-    subject.settings.kubelet.root_directory.join("pki/kubelet-client-current.pem")
-}
-
-/// Without its kubeconfig the kubelet does not use the certificate.
-fn has_certificate(subject: &Subject) -> bool {
-    certificate_path(subject).is_file() && look::exists(Path::new(layout::KUBELET_KUBECONFIG))
-}
-
-/// The node's own certificate, or else the bootstrap token: as the kubelet itself does.
-fn credential(subject: &Subject, cluster: &Cluster) -> Result<Option<Credential>, String> {
-    if has_certificate(subject) {
-        let read = ClientCertificate::read(&certificate_path(subject));
-        return read.map(|read| Some(Credential::Certificate(read))).map_err(|error| error.to_string());
-    }
-    let Some(path) = &cluster.token_file else { return Ok(None) };
-    let token = files::read_text(path).map_err(|error| error.to_string())?;
-    Ok(Some(Credential::Token(Secret::new(token.trim().to_owned()))))
-}
-
-/// What to ask with: the cluster's authority, and a credential. Reading files may block.
-fn read(subject: &Subject, cluster: &Cluster) -> Result<(Vec<u8>, Option<Credential>), Unclear> {
-    let authority = match &cluster.certificate_authority {
-        CertificateAuthority::Inline(pem) => pem.clone().into_bytes(),
-        CertificateAuthority::File(path) => files::read(path)?,
-    };
-    // A credential that cannot be used is node-name-free's finding.
-    Ok((authority, credential(subject, cluster).unwrap_or_default()))
-}
-
-/// The one look, by whichever of the three comes first. What went well is not looked at again.
-async fn answers(
-    subject: &Arc<Subject>,
-    cluster: &Cluster,
-    until: Instant,
-) -> Result<Arc<Result<Answers, Unreachable>>, Unclear> {
-    let begun = Instant::now();
-    let mut last = subject.looks.api_server.lock().await;
-    if let Some(seen) = last.as_ref().filter(|seen| seen.answers.is_ok() || seen.ended + FRESH >= begun) {
-        return Ok(Arc::clone(&seen.answers));
-    }
-    let (reader, wanted) = (Arc::clone(subject), cluster.clone());
-    let (authority, credential) = detached::run("credentials", move || read(&reader, &wanted)).await??;
-    let question = Question {
-        server: &cluster.server,
-        authority: &authority,
-        node: subject.identity.name.as_str(),
-        credential: credential.as_ref(),
-    };
-    let left = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
-    let answers = Arc::new(api_server::ask(&question, left).await);
-    *last = Some(Seen { ended: Instant::now(), answers: Arc::clone(&answers) });
-    Ok(answers)
-}
-
 /// Whether to look again while there is time: not at what stays as it is.
-const fn again(why: &Unreachable, while_it_may_change: Again) -> Again {
+const fn again(why: &NotDiscovered, while_it_may_change: Again) -> Again {
     if why.is_transient() { while_it_may_change } else { Again::No }
-}
-
-fn remedy(why: &Unreachable, cluster: &Cluster) -> Option<String> {
-    let authority = match &cluster.certificate_authority {
-        CertificateAuthority::File(path) => path.display().to_string(),
-        CertificateAuthority::Inline(_) => "cluster.ca".to_owned(),
-    };
-    let host = cluster.server.host_str().unwrap_or_default();
-    match why {
-        Unreachable::Authority(_) => Some(format!("write /etc/kubernetes/pki/ca.crt of a control-plane node into {authority}")),
-        Unreachable::NoAddress { why: Unresolved::Silent { .. }, .. } => {
-            Some("name name servers that answer in /etc/resolv.conf, or open UDP port 53 to them".to_owned())
-        }
-        Unreachable::NoAddress { .. } => Some(format!(
-            "add {host} to DNS or to /etc/hosts, or name other servers in /etc/resolv.conf; or set cluster.server to an address"
-        )),
-        Unreachable::NotAName { .. } => Some("set cluster.server to the API server's name or address".to_owned()),
-        Unreachable::NoConnection(failed)
-            if failed.iter().all(|(_, error)| error.kind() == std::io::ErrorKind::ConnectionRefused) =>
-        {
-            Some("start the API server, or correct the address and port in cluster.server".to_owned())
-        }
-        Unreachable::NoConnection(_) => Some("ip route get ADDRESS; add the route that is missing".to_owned()),
-        Unreachable::ConnectionSilent { .. } => {
-            Some("correct cluster.server, or open its port in the firewalls between".to_owned())
-        }
-        Unreachable::HandshakeSilent { .. } | Unreachable::AnswerSilent { .. } => {
-            Some("look at the API server and at the load balancer before it: it has no backend that works".to_owned())
-        }
-        Unreachable::NotTls(_) | Unreachable::NotApiServer { .. } => {
-            Some("set cluster.server to the API server's own address and port (usually 6443)".to_owned())
-        }
-        Unreachable::ForeignAuthority { .. } => Some(format!(
-            "write the authority of this cluster into {authority}: kubectl config view --raw --minify \
-             -o 'jsonpath={{.clusters[0].cluster.certificate-authority-data}}' | base64 -d"
-        )),
-        Unreachable::WrongName { presented, .. } => Some(format!(
-            "set cluster.server to one of {}; or add {host} to apiServer.certSANs and renew the certificate",
-            presented.join(", ")
-        )),
-        Unreachable::OutOfTime(found) => Some(match found.clocks_differ() {
-            Some(true) => "set this host's clock: timedatectl set-ntp true, and see that NTP reaches its servers".to_owned(),
-            Some(false) => "renew it on a control-plane node: kubeadm certs renew apiserver".to_owned(),
-            None => "compare this host's clock (timedatectl); if it is right, kubeadm certs renew apiserver".to_owned(),
-        }),
-        Unreachable::Handshake { .. } | Unreachable::Broken { .. } => None,
-    }
 }
 
 #[cfg(test)]
