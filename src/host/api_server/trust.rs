@@ -9,7 +9,7 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, ring},
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use url::{Host, Url};
@@ -83,7 +83,7 @@ impl Authorities {
         at: Option<Timestamp>,
     ) -> Result<ClientConfig, Unreachable> {
         let unusable = |error: &dyn std::fmt::Display| Unreachable::Authority(error.to_string());
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| unusable(&error))?;
         let builder = match at {
