@@ -41,7 +41,7 @@ impl LazyClient {
 
 fn build(authorities: Vec<Certificate>, connect: Duration) -> reqwest::Result<reqwest::Client> {
     // reqwest panics without a provider. Whoever came first has installed the same one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(concat!("hostlet/", env!("CARGO_PKG_VERSION")))
         .tls_certs_merge(authorities)

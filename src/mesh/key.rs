@@ -2,7 +2,7 @@
 //!
 //! Promise: the key signs and checks messages, and nothing else; it leaves the process in no form.
 
-use ring::{hkdf, hmac, rand, rand::SecureRandom};
+use aws_lc_rs::{hkdf, hmac, rand, rand::SecureRandom};
 
 use crate::model::NodeName;
 

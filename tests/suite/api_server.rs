@@ -18,7 +18,7 @@ use hostlet::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tokio_rustls::rustls::{
     RootCertStore, ServerConfig, ServerConnection, StreamOwned,
-    crypto::ring,
+    crypto::aws_lc_rs,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     server::WebPkiClientVerifier,
 };
@@ -62,7 +62,7 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let mut clients = RootCertStore::empty();
         clients.add(self.0.der().clone()).unwrap();
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let clients = WebPkiClientVerifier::builder_with_provider(clients.into(), Arc::clone(&provider));
         ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

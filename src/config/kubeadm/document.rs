@@ -107,7 +107,12 @@ fn bootstrap(join: &mut Join, bootstrap: &Map<String, Value>) -> Result<(), NotA
                 return Err(NotAJoin::new("unsafeSkipCAVerification would take any server for the cluster's", HASH_HELP));
             }
             _ => {
-                other(join, "bootstrapToken", key, &["apiServerEndpoint", "caCertHashes", "token", "unsafeSkipCAVerification"])?
+                other(
+                    join,
+                    "bootstrapToken",
+                    key,
+                    &["apiServerEndpoint", "caCertHashes", "token", "unsafeSkipCAVerification"],
+                )?;
             }
         }
     }

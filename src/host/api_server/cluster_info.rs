@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::hmac;
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use ring::hmac;
 use serde::Deserialize;
 
 use super::NotDiscovered;

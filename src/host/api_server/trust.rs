@@ -9,7 +9,7 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use url::{Host, Url};
@@ -83,7 +83,7 @@ impl Authorities {
         at: Option<Timestamp>,
     ) -> Result<ClientConfig, Unreachable> {
         let unusable = |error: &dyn std::fmt::Display| Unreachable::Authority(error.to_string());
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| unusable(&error))?;
         let builder = match at {
@@ -107,7 +107,7 @@ impl Authorities {
 /// Trusts whoever answers: for what proves itself by a signature of its own.
 pub(super) fn anyone() -> Result<ClientConfig, Unreachable> {
     let unusable = |error: &dyn std::fmt::Display| Unreachable::Authority(error.to_string());
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Anyone(provider.signature_verification_algorithms);
     let builder = ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| unusable(&error))?;
