@@ -32,7 +32,7 @@ use toml::{Spanned, de::DeTable};
 pub use problem::{ConfigError, Place, Problem};
 pub use remembered::{Configuration, Remembered};
 pub use settings::{
-    Backend, CertificateAuthority, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel, FlannelIdentity, Group, Kubelet, Mesh,
+    Backend, Bundle, CertificateAuthority, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel, FlannelIdentity, Group, Kubelet, Mesh,
     Node, Peer, Preflight, Role, Runtime, Settings, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
 };
 pub use text::Fragment;

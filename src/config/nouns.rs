@@ -266,3 +266,17 @@ impl schemars::JsonSchema for Seconds {
 pub(super) fn source_key(component: Component, field: &str) -> String {
     format!("sources.{component}.{field}")
 }
+
+/// `https://rekor.sigstore.dev`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RekorUrl(pub(super) Url);
+
+impl FromStr for RekorUrl {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        bare_url(text, &["https"], "https://rekor.sigstore.dev").map(Self)
+    }
+}
+
+read_from_text!(RekorUrl, "A transparency log's https URL: a host and an optional port, no path.");

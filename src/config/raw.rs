@@ -9,10 +9,10 @@ use serde::Deserialize;
 use super::{
     given::{Field, OneOrMany},
     kubelet_fields::KubeletConfig,
-    nouns::{AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, Seconds, Server, ServiceAddress, SocketPath},
+    nouns::{AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, RekorUrl, Seconds, Server, ServiceAddress, SocketPath},
     settings::{Group, Role, Taint, UrlTemplate},
 };
-use crate::model::{Cidr, Digest, NodeAddress, NodeName, Port, UnitName, Version};
+use crate::model::{Cidr, CosignKey, Digest, MinisignKey, NodeAddress, NodeName, Port, UnitName, Version};
 
 /// The configuration of hostlet.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -179,6 +179,16 @@ pub(super) struct RawSources {
     pub(super) stall_timeout: Field<Seconds>,
     /// How often each file is attempted.
     pub(super) attempts: Field<u32>,
+    /// sigstore's trusted_root.json; by default that of the public instance, which is built in.
+    pub(super) trust_root_file: Field<AbsolutePath>,
+    /// The transparency log (Rekor) that proves when a file was signed.
+    pub(super) rekor_url: Field<RekorUrl>,
+    /// A bundle made by hostlet bundle create: everything is taken from it, and nothing from the network.
+    pub(super) bundle: Field<AbsolutePath>,
+    /// The digest of the bundle's manifest, as hostlet bundle create printed it.
+    pub(super) bundle_digest: Field<Digest>,
+    /// The minisign public key that signed the bundle's manifest; the signature lies beside the bundle as FILE.minisig.
+    pub(super) bundle_minisign_key: Field<MinisignKey>,
     /// The kubelet's source.
     pub(super) kubelet: RawSource,
     /// The source of flannel's daemon.
@@ -198,6 +208,25 @@ pub(super) struct RawSource {
     pub(super) url: Field<UrlTemplate>,
     /// The SHA-256 of the file for the configured version and this node's processor.
     pub(super) digest: Field<Digest>,
+    /// Whether its signature is verified: require, if-available or off.
+    pub(super) signature: Field<SignatureMode>,
+    /// The identity in the certificate of a keyless signature, as cosign's --certificate-identity.
+    pub(super) certificate_identity: Field<String>,
+    /// The issuer of that identity, as cosign's --certificate-oidc-issuer.
+    pub(super) certificate_oidc_issuer: Field<String>,
+    /// The public key of cosign sign-blob --key, as PEM text.
+    pub(super) cosign_key: Field<CosignKey>,
+    /// The public key of minisign, the second line of minisign.pub.
+    pub(super) minisign_key: Field<MinisignKey>,
+}
+
+/// What of `[sources.*]` is about signatures.
+pub(super) struct RawSigner {
+    pub(super) signature: Field<SignatureMode>,
+    pub(super) certificate_identity: Field<String>,
+    pub(super) certificate_oidc_issuer: Field<String>,
+    pub(super) cosign_key: Field<CosignKey>,
+    pub(super) minisign_key: Field<MinisignKey>,
 }
 
 /// `[preflight]`
@@ -288,6 +317,14 @@ pub(super) enum DatastoreKind {
     Etcd,
 }
 
+/// The values of `sources.*.signature`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignatureMode {
+    Require,
+    IfAvailable,
+    Off,
+}
+
 /// Reads a word of a fixed list; anything else is refused with the list and the nearest of its words.
 macro_rules! read_from_list {
     ($noun:ty, $name:literal, $($text:literal => $value:expr),+) => {
@@ -316,6 +353,8 @@ macro_rules! read_from_list {
 read_from_list!(BackendKind, "a backend of flannel", "vxlan" => Self::Vxlan, "udp" => Self::Udp, "host-gw" => Self::HostGw,
     "wireguard" => Self::Wireguard);
 read_from_list!(DatastoreKind, "a datastore of flannel", "kube" => Self::Kube, "etcd" => Self::Etcd);
+read_from_list!(SignatureMode, "a demand on signatures", "require" => Self::Require, "if-available" => Self::IfAvailable,
+    "off" => Self::Off);
 read_from_list!(Role, "a role", "worker" => Self::Worker, "control-plane" => Self::ControlPlane);
 read_from_list!(Group, "a group of nodes", "all" => Self::All, "worker" => Self::Only(Role::Worker),
     "control-plane" => Self::Only(Role::ControlPlane));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use url::Url;
 
-use crate::model::{Cidr, Component, Digest, NodeAddress, NodeName, Port, UnitName, Version};
+use crate::model::{Cidr, Component, Digest, MinisignKey, NodeAddress, NodeName, Port, SignaturePolicy, UnitName, Version};
 
 /// Everything that the user wants of this node.
 #[derive(Debug, Clone)]
@@ -242,6 +242,12 @@ pub struct Sources {
     pub stall_timeout: Duration,
     /// Attempts for each file before it has failed. Default 4.
     pub attempts: u32,
+    /// sigstore's trust root; by default the public instance's, which is built in.
+    pub trust_root_file: Option<PathBuf>,
+    /// The transparency log that proves when something was signed.
+    pub rekor_url: Url,
+    /// A bundle that everything is taken from.
+    pub bundle: Option<Bundle>,
     /// What is said of each component.
     pub components: BTreeMap<Component, Source>,
 }
@@ -253,6 +259,19 @@ pub struct Source {
     pub url: UrlTemplate,
     /// The digest for the configured version, where the user pins it.
     pub digest: Option<Digest>,
+    /// Who shall have signed it.
+    pub signature: SignaturePolicy,
+}
+
+/// A bundle made by `hostlet bundle create`.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// The file.
+    pub path: PathBuf,
+    /// The digest of its manifest, where the user pins it.
+    pub digest: Option<Digest>,
+    /// The key that signed its manifest, where the user has it.
+    pub key: Option<MinisignKey>,
 }
 
 /// A URL with `{version}` and `{arch}` in it; https or file once they are filled in.

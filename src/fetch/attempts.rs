@@ -51,7 +51,7 @@ impl<'a> Attempts<'a> {
 }
 
 /// Doubling, with jitter so that the nodes of a cluster that boot together do not come back together.
-fn pause(made: u32, problem: &Problem) -> Duration {
+pub(super) fn pause(made: u32, problem: &Problem) -> Duration {
     if let Problem::Status { retry_after: Some(asked), .. } = problem {
         return (*asked).min(LONGEST_RETRY_AFTER);
     }

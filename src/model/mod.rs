@@ -11,6 +11,7 @@ pub mod layout;
 mod name;
 mod path_state;
 mod secret;
+mod signature;
 mod validity;
 mod version;
 
@@ -21,6 +22,7 @@ pub use identity::NodeIdentity;
 pub use name::{NodeName, UnitName};
 pub use path_state::{Expected, PathState};
 pub use secret::Secret;
+pub use signature::{CosignKey, MinisignKey, Scheme, Signature, SignaturePolicy, Signed, Signer};
 pub use validity::Validity;
 pub use version::Version;
 

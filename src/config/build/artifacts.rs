@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::kubelet::within;
+use super::{kubelet::within, signature};
 use crate::{
     config::{
         catalog,
-        nouns::source_key,
+        given::Field,
+        nouns::{AbsolutePath, source_key},
         problems::Problems,
-        raw::{RawCni, RawSource, RawSources},
-        settings::{Cni, Settings, Source, Sources},
+        raw::{RawCni, RawSigner, RawSource, RawSources},
+        settings::{Bundle, Cni, Settings, Source, Sources},
     },
-    model::{Architecture, Component, Version},
+    model::{Architecture, Component, Digest, MinisignKey, Version},
 };
 
 pub(super) fn cni(raw: RawCni, problems: &mut Problems<'_>) -> Option<Cni> {
@@ -32,7 +33,15 @@ pub(super) fn sources(raw: RawSources, problems: &mut Problems<'_>) -> Sources {
     };
     let mut source = |component, raw: RawSource| {
         let url = problems.value(raw.url).unwrap_or_else(|| catalog::url_template(component));
-        (component, Source { url, digest: problems.value(raw.digest) })
+        let signer = RawSigner {
+            signature: raw.signature,
+            certificate_identity: raw.certificate_identity,
+            certificate_oidc_issuer: raw.certificate_oidc_issuer,
+            cosign_key: raw.cosign_key,
+            minisign_key: raw.minisign_key,
+        };
+        let signature = signature::policy(component, signer, problems);
+        (component, Source { url, digest: problems.value(raw.digest), signature })
     };
     let components = BTreeMap::from([
         source(Component::Kubelet, raw.kubelet),
@@ -41,7 +50,27 @@ pub(super) fn sources(raw: RawSources, problems: &mut Problems<'_>) -> Sources {
         source(Component::FlannelCni, raw.flannel_cni),
     ]);
     let stall_timeout = within(raw.stall_timeout, Duration::from_secs(30), second, hour, problems);
-    Sources { ca_file: problems.value(raw.ca_file).map(|path| path.0), stall_timeout, attempts, components }
+    let bundle = bundle((raw.bundle, raw.bundle_digest, raw.bundle_minisign_key), problems);
+    Sources {
+        ca_file: problems.value(raw.ca_file).map(|path| path.0),
+        stall_timeout,
+        attempts,
+        trust_root_file: problems.value(raw.trust_root_file).map(|path| path.0),
+        rekor_url: problems.value(raw.rekor_url).map_or_else(signature::rekor, |url| url.0),
+        bundle,
+        components,
+    }
+}
+
+type RawBundle = (Field<AbsolutePath>, Field<Digest>, Field<MinisignKey>);
+
+fn bundle((path, digest, key): RawBundle, problems: &mut Problems<'_>) -> Option<Bundle> {
+    let (path, digest, key) = (problems.value(path), problems.value(digest), problems.value(key));
+    if path.is_none() && (digest.is_some() || key.is_some()) {
+        let keys = ["sources.bundle-digest", "sources.bundle-minisign-key"];
+        problems.add_at_key(&keys, "sources.bundle is missing: there is no bundle to compare this with");
+    }
+    Some(Bundle { path: path?.0, digest, key })
 }
 
 /// Nothing is fetched whose digest nobody says: not the user, not the catalog, not upstream.

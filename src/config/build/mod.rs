@@ -7,6 +7,7 @@ mod kubelet;
 mod mesh;
 mod node;
 mod preflight;
+mod signature;
 
 use std::path::PathBuf;
 

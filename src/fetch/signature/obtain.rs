@@ -1,0 +1,259 @@
+//! Finding what proves a signature: in the cache, or beside the file at its sources and in the transparency log.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use url::Url;
+
+use super::{
+    Authority, Evidence, SignatureProblem, TrustRootError, Vouched, Wrong, keyless, material,
+    rekor::{Rekor, Sought},
+};
+use crate::{
+    config,
+    fetch::{Problem, attempts, subject::redacted},
+    host::files::{self, FileError},
+    model::{Digest, Scheme, SignaturePolicy, Signer},
+    output::{Event, Events},
+};
+
+/// Where a signature may be missing, nobody waits longer for it.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What all signatures of a run share.
+pub(in crate::fetch) struct Signatures {
+    authority: OnceLock<Arc<Authority>>,
+    rekor: Url,
+    cache: PathBuf,
+    events: Events,
+    stall: Duration,
+    attempts: u32,
+}
+
+/// How small files and the transparency log are reached.
+pub(in crate::fetch) trait Reach {
+    /// A small file, whole.
+    async fn small(&self, url: &Url, limit: u64) -> Result<Vec<u8>, Problem>;
+    /// The client for the transparency log.
+    async fn client(&self) -> Result<&reqwest::Client, Problem>;
+}
+
+/// A file that may be signed.
+pub(in crate::fetch) struct Candidate<'a> {
+    /// In words.
+    pub(in crate::fetch) what: String,
+    pub(in crate::fetch) digest: &'a Digest,
+    pub(in crate::fetch) policy: &'a SignaturePolicy,
+    /// Where it is fetched from, in order: signatures lie beside it.
+    pub(in crate::fetch) sources: &'a [Url],
+}
+
+impl Signatures {
+    /// Reads `sources.trust-root-file`, where there is one.
+    pub(in crate::fetch) fn new(
+        sources: &config::Sources,
+        cache: PathBuf,
+        events: Events,
+    ) -> Result<Self, TrustRootError> {
+        let authority = OnceLock::new();
+        if let Some(path) = &sources.trust_root_file {
+            let _ = authority.set(Arc::new(Authority::new(Some(path))?));
+        }
+        Ok(Self { authority, rekor: sources.rekor_url.clone(), cache, events, stall: sources.stall_timeout, attempts: sources.attempts })
+    }
+
+    /// The trust root, read when the first signature is there.
+    fn authority(&self) -> Result<Arc<Authority>, Wrong> {
+        if let Some(authority) = self.authority.get() {
+            return Ok(Arc::clone(authority));
+        }
+        let built_in = Authority::new(None).map_err(|error| Wrong::Unsupported(error.to_string()))?;
+        Ok(Arc::clone(self.authority.get_or_init(|| Arc::new(built_in))))
+    }
+
+    /// Fulfils the policy, or says why it cannot be.
+    pub(in crate::fetch) async fn vouch(
+        &self,
+        candidate: &Candidate<'_>,
+        reach: &impl Reach,
+    ) -> Result<Vouched, SignatureProblem> {
+        let (policy, digest) = (candidate.policy, candidate.digest);
+        let Some(signer) = policy.signer() else {
+            let bug = || SignatureProblem::Absent("nobody says who shall have signed".to_owned());
+            return Vouched::not_asked(policy, digest).ok_or_else(bug);
+        };
+        if let Some(kept) = self.kept(candidate, signer).map_err(SignatureProblem::Cache)? {
+            return Ok(kept);
+        }
+        let mut made = 1;
+        let problem = loop {
+            match self.search(candidate, signer, reach).await {
+                Ok(vouched) => {
+                    self.keep(&vouched).map_err(SignatureProblem::Cache)?;
+                    return Ok(vouched);
+                }
+                Err(problem) if self.ends(candidate, &problem, made) => break problem,
+                Err(problem) => {
+                    let pause = attempts::pause(made, &Problem::Broken(String::new()));
+                    made += 1;
+                    let text = format!("{}: {problem}; attempt {made} in {:.1} s", candidate.what, pause.as_secs_f32());
+                    self.events.emit(Event::Warning { text });
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        };
+        let text = format!("{}: {problem}", candidate.what);
+        let vouched = Vouched::without(policy, digest, problem)?;
+        self.events.emit(Event::Warning { text: format!("{text}; its digest is verified, who signed it is not") });
+        Ok(vouched)
+    }
+
+    /// Whether nobody tries again. Who can do without a signature does not wait for it.
+    fn ends(&self, candidate: &Candidate<'_>, problem: &SignatureProblem, made: u32) -> bool {
+        !matches!(candidate.policy, SignaturePolicy::Require(_)) || !problem.is_transient() || made >= self.attempts
+    }
+
+    /// Asks each source once.
+    async fn search(
+        &self,
+        candidate: &Candidate<'_>,
+        signer: &Signer,
+        reach: &impl Reach,
+    ) -> Result<Vouched, SignatureProblem> {
+        let mut worst: Option<SignatureProblem> = None;
+        for source in candidate.sources {
+            let asked = self.from_source(source, signer, candidate.digest, reach);
+            let asked = match candidate.policy {
+                SignaturePolicy::Require(_) => asked.await,
+                _ => tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(too_slow(source))),
+            };
+            match asked {
+                Ok(vouched) => {
+                    self.told(candidate, &vouched, worst.as_ref());
+                    return Ok(vouched);
+                }
+                Err(problem) if worst.as_ref().is_none_or(|worst| problem.rank() > worst.rank()) => worst = Some(problem),
+                Err(_) => {}
+            }
+        }
+        Err(worst.unwrap_or_else(|| SignatureProblem::Absent("it has no source".to_owned())))
+    }
+
+    /// What an earlier run or a bundle left in the cache, verified again. What does not hold goes.
+    fn kept(&self, candidate: &Candidate<'_>, signer: &Signer) -> Result<Option<Vouched>, FileError> {
+        let path = evidence_path(&self.cache, candidate.digest, signer.scheme());
+        let Some(content) = files::if_present(files::read(&path))? else { return Ok(None) };
+        let evidence = Evidence::new(signer.scheme(), content);
+        let vouched = self.authority().and_then(|authority| evidence.vouch(signer, &authority, candidate.digest));
+        match vouched {
+            Ok(vouched) => Ok(Some(vouched)),
+            Err(wrong) => {
+                let text = format!("{}: {wrong}: it is removed and looked for again", path.display());
+                self.events.emit(Event::Warning { text });
+                files::if_present(files::remove_file(&path))?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn keep(&self, vouched: &Vouched) -> Result<(), FileError> {
+        let Some(evidence) = vouched.evidence() else { return Ok(()) };
+        files::create_directory(&self.cache, 0o700)?;
+        files::write(&evidence_path(&self.cache, vouched.digest(), evidence.scheme()), evidence.content(), 0o600)
+    }
+
+    fn told(&self, candidate: &Candidate<'_>, vouched: &Vouched, before: Option<&SignatureProblem>) {
+        if let Some(problem) = before {
+            let text = format!("{}: {problem}; another source has a right one", candidate.what);
+            self.events.emit(Event::Warning { text });
+        }
+        if let Some(signed) = vouched.signature().signed() {
+            self.events.emit(Event::Note { text: format!("{}: {signed}", candidate.what) });
+        }
+    }
+
+    async fn from_source(
+        &self,
+        source: &Url,
+        signer: &Signer,
+        digest: &Digest,
+        reach: &impl Reach,
+    ) -> Result<Vouched, SignatureProblem> {
+        let vouch = |evidence: Evidence, from: &Url| {
+            let vouched = self.authority().and_then(|authority| evidence.vouch(signer, &authority, digest));
+            vouched.map_err(|wrong| SignatureProblem::Wrong { from: redacted(from), wrong })
+        };
+        let suffix = Evidence::suffix(signer.scheme());
+        let url = beside(source, suffix);
+        let Signer::Keyless { identity, issuer } = signer else {
+            let content = found(reach, &url).await?.ok_or_else(|| SignatureProblem::Absent(suffix.to_owned()))?;
+            return vouch(Evidence::new(signer.scheme(), content), &url);
+        };
+        let (signature_url, certificate_url) = (beside(source, ".sig"), beside(source, ".cert"));
+        let (bundle, signature, certificate) =
+            tokio::join!(found(reach, &url), found(reach, &signature_url), found(reach, &certificate_url));
+        let pair = match (signature, certificate) {
+            (Ok(Some(signature)), Ok(Some(certificate))) => Ok(Some((signature, certificate))),
+            (Err(problem), _) | (_, Err(problem)) => Err(problem),
+            _ => Ok(None),
+        };
+        if let Ok(Some(content)) = &bundle {
+            let vouched = vouch(Evidence::new(Scheme::Keyless, content.clone()), &url);
+            // A publisher may put there what is not about the file alone, such as an attestation.
+            if vouched.is_ok() || !matches!(pair, Ok(Some(_))) {
+                return vouched;
+            }
+        }
+        let Some((signature, certificate)) = pair? else {
+            bundle?;
+            return Err(SignatureProblem::Absent(format!("{suffix}, .sig and .cert")));
+        };
+        let wrong = |wrong| SignatureProblem::Wrong { from: redacted(&signature_url), wrong };
+        let signature = material::signature(&signature).map_err(wrong)?;
+        let (pem, certificate) = material::certificate(&certificate).map_err(wrong)?;
+        keyless::belongs(&certificate, &signature, digest, (identity, issuer)).map_err(wrong)?;
+        let unreachable = |problem: Problem| unreachable(&self.rekor, &problem);
+        let rekor =
+            Rekor { client: reach.client().await.map_err(unreachable)?, url: &self.rekor, limit: self.stall.min(PATIENCE) };
+        let sought = Sought { digest, signature: &signature, pem: &pem, certificate: &certificate };
+        let entry = rekor.find(&sought).await?;
+        let bundle = material::assemble(digest, signature, certificate, &entry).map_err(wrong)?;
+        let json = bundle.to_json().map_err(|error| wrong(Wrong::Unsupported(error.to_string())))?;
+        vouch(Evidence::new(Scheme::Keyless, json.into_bytes()), &signature_url)
+    }
+}
+
+/// Where evidence for a file lies in the cache.
+pub(in crate::fetch) fn evidence_path(cache: &Path, digest: &Digest, scheme: Scheme) -> PathBuf {
+    cache.join(format!("{digest}{}", Evidence::suffix(scheme)))
+}
+
+/// The URL of what lies beside a file under its name and a suffix.
+fn beside(source: &Url, suffix: &str) -> Url {
+    let mut url = source.clone();
+    url.set_path(&format!("{}{suffix}", source.path()));
+    url
+}
+
+/// A small file that need not be there. A page for people counts as nothing: some servers send one for what they do not have.
+async fn found(reach: &impl Reach, url: &Url) -> Result<Option<Vec<u8>>, SignatureProblem> {
+    match reach.small(url, material::LIMIT).await {
+        Ok(content) if material::is_html(&content) => Ok(None),
+        Ok(content) => Ok(Some(content)),
+        Err(Problem::Status { code: 403 | 404 | 410, .. }) => Ok(None),
+        Err(Problem::Source(error)) if error.is_absent() => Ok(None),
+        Err(problem) => Err(unreachable(url, &problem)),
+    }
+}
+
+fn unreachable(url: &Url, problem: &Problem) -> SignatureProblem {
+    SignatureProblem::Unreachable { url: redacted(url), found: problem.to_string(), transient: problem.is_transient() }
+}
+
+fn too_slow(source: &Url) -> SignatureProblem {
+    let found = format!("no answer within {} s", PATIENCE.as_secs());
+    SignatureProblem::Unreachable { url: redacted(source), found, transient: true }
+}
