@@ -32,8 +32,8 @@ use toml::{Spanned, de::DeTable};
 pub use problem::{ConfigError, Place, Problem};
 pub use remembered::{Configuration, Remembered};
 pub use settings::{
-    Backend, Bundle, CertificateAuthority, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel, FlannelIdentity, Group, Kubelet, Mesh,
-    Node, Peer, Preflight, Role, Runtime, Settings, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
+    Backend, Bundle, CertificateAuthority, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel, FlannelIdentity, Group,
+    Kubelet, Mesh, Node, Peer, Preflight, Role, Runtime, Settings, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
 };
 pub use text::Fragment;
 

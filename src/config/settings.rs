@@ -252,6 +252,29 @@ pub struct Sources {
     pub components: BTreeMap<Component, Source>,
 }
 
+impl Default for Sources {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            stall_timeout: Duration::from_secs(30),
+            attempts: 4,
+            trust_root_file: None,
+            rekor_url: Self::rekor(),
+            bundle: None,
+            components: BTreeMap::new(),
+        }
+    }
+}
+
+impl Sources {
+    /// Rekor of sigstore's public instance, where upstream's signatures are logged.
+    #[must_use]
+    #[allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a constant, and each test parses it")]
+    pub fn rekor() -> Url {
+        Url::parse("https://rekor.sigstore.dev").unwrap()
+    }
+}
+
 /// Where one component comes from.
 #[derive(Debug, Clone)]
 pub struct Source {

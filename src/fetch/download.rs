@@ -1,11 +1,14 @@
 //! One artifact: from the cache, or from its source with as many attempts as it takes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use url::Url;
 
 use super::{
-    FetchError, Problem, Request, Verified,
+    FetchError, Problem, Request, SignatureProblem, Verified, Vouched,
     attempts::Attempts,
     body::Body,
     cache::Entry,
@@ -14,7 +17,9 @@ use super::{
     partial::Partial,
     pump::{Progress, Shared, pump},
     response::{self, Meaning},
+    signature::Candidate,
     subject::Subject,
+    verified::Whole,
 };
 use crate::{model::Artifact, output::Event};
 
@@ -28,7 +33,8 @@ impl Inner {
         client::accepted(&request.url).map_err(fail)?;
         // The semaphore is never closed; were it, nothing would be lost but the limit.
         let _slot = self.slots.acquire().await.ok();
-        let (verified, cached) = match self.enter(&request.artifact, subject).await.map_err(fail)? {
+        let vouched = self.vouch(request, subject).await?;
+        let (whole, cached) = match self.enter(&request.artifact, subject).await.map_err(fail)? {
             Found::Verified(verified) => (verified, true),
             Found::Partial(partial) => (self.download(request, subject, &partial).await?, false),
         };
@@ -37,7 +43,33 @@ impl Inner {
             digest: request.artifact.digest.to_string(),
             cached,
         });
-        Ok(verified)
+        self.sign(whole, vouched, request, subject).await
+    }
+
+    /// What is asked of its signature: fulfilled before anything is downloaded, as far as that can be.
+    async fn vouch(&self, request: &Request, subject: &Subject) -> Result<Vouched, FetchError> {
+        let candidate = Candidate {
+            what: subject.what.clone(),
+            digest: &request.artifact.digest,
+            policy: &request.signature,
+            sources: std::slice::from_ref(&request.url),
+        };
+        let vouched = self.signatures.vouch(&candidate, self).await;
+        vouched.map_err(|problem| FetchError::signature(subject, request, problem))
+    }
+
+    async fn sign(&self, whole: Whole, vouched: Vouched, request: &Request, subject: &Subject) -> Result<Verified, FetchError> {
+        let signatures = Arc::clone(&self.signatures);
+        let signed = tokio::task::spawn_blocking(move || signatures.seal(whole, vouched)).await;
+        let signed = signed.map_err(|error| FetchError::fetching(subject, 1, Problem::stopped(error)))?;
+        match signed {
+            Ok(Ok(verified)) => Ok(verified),
+            Ok(Err(wrong)) => {
+                let from = subject.url.clone();
+                Err(FetchError::signature(subject, request, SignatureProblem::Wrong { from, wrong }))
+            }
+            Err(error) => Err(FetchError::fetching(subject, 1, Problem::cache(None)(error))),
+        }
     }
 
     /// Waits while another download, of this process or another, has the same file under way.
@@ -59,7 +91,7 @@ impl Inner {
         }
     }
 
-    async fn download(&self, request: &Request, subject: &Subject, partial: &Shared) -> Result<Verified, FetchError> {
+    async fn download(&self, request: &Request, subject: &Subject, partial: &Shared) -> Result<Whole, FetchError> {
         let mut attempts = Attempts::new(subject, self.attempts, &self.events);
         let mut started = false;
         loop {
@@ -107,7 +139,7 @@ impl Inner {
             pump(&mut body, partial, (total, self.largest), progress).await?;
         }
         let (artifact, name) = (request.artifact.clone(), self.cache.verified_path(&request.artifact.digest));
-        let published = partial.with(move |partial| Verified::publish(&artifact, partial, &name)).await?;
+        let published = partial.with(move |partial| Whole::publish(&artifact, partial, &name)).await?;
         let actual = match published.map_err(Problem::cache(None))? {
             Ok(verified) => return Ok(Outcome::Verified(verified)),
             Err(actual) => actual,
@@ -153,12 +185,12 @@ impl Inner {
 }
 
 enum Found {
-    Verified(Verified),
+    Verified(Whole),
     Partial(Shared),
 }
 
 enum Outcome {
-    Verified(Verified),
+    Verified(Whole),
     Restarted,
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Problem, UnpackProblem, subject::Subject};
+use super::{Problem, Request, SignatureProblem, TrustRootError, UnpackProblem, subject::Subject};
+use crate::model::Signer;
 
 /// Fetching, verifying or unpacking failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,21 @@ pub enum FetchError {
         /// What went wrong the last time.
         problem: Box<Problem>,
     },
+    /// What is asked of its signature is not fulfilled.
+    #[error("{what}: {problem}")]
+    Signature {
+        /// The artifact with its version.
+        what: String,
+        /// The key that asks for a signature.
+        key: String,
+        /// Who shall have signed.
+        signer: Option<Box<Signer>>,
+        /// What is wrong.
+        problem: Box<SignatureProblem>,
+    },
+    /// `sources.trust-root-file` does not hold what it should.
+    #[error(transparent)]
+    TrustRoot(#[from] TrustRootError),
     /// A verified file could not be laid out.
     #[error("unpacking {what} from {}: {problem}", path.display())]
     Unpacking {
@@ -45,6 +61,15 @@ impl FetchError {
         Self::Fetching { what, url, attempts, problem: Box::new(problem) }
     }
 
+    pub(super) fn signature(subject: &Subject, request: &Request, problem: SignatureProblem) -> Self {
+        Self::Signature {
+            what: subject.what.clone(),
+            key: format!("sources.{}.signature", request.artifact.component),
+            signer: request.signature.signer().cloned().map(Box::new),
+            problem: Box::new(problem),
+        }
+    }
+
     /// What to do about it, as sentences.
     #[must_use]
     pub fn remedy(&self) -> String {
@@ -54,6 +79,8 @@ impl FetchError {
                 path.display()
             ),
             Self::Fetching { url, problem, .. } => problem.remedy(url),
+            Self::Signature { key, signer, problem, .. } => problem.remedy(key, signer.as_deref()),
+            Self::TrustRoot(error) => error.remedy(),
             Self::Unpacking { path, problem, .. } => problem.remedy(path),
         }
     }

@@ -13,11 +13,12 @@ use super::{
     client::{self, LazyClient},
     response::{self, Meaning},
     sidecar,
+    signature::{Reach, Signatures},
     subject::Subject,
 };
 use crate::{
     config,
-    model::{Artifact, Digest},
+    model::{Artifact, Digest, SignaturePolicy},
     output::Events,
 };
 
@@ -33,6 +34,8 @@ pub struct Request {
     pub artifact: Artifact,
     /// Its source: https or file.
     pub url: Url,
+    /// What is asked of its signature.
+    pub signature: SignaturePolicy,
 }
 
 /// Obtains files. Cheap to clone.
@@ -48,12 +51,15 @@ pub(super) struct Inner {
     pub(super) attempts: u32,
     pub(super) largest: u64,
     pub(super) slots: Semaphore,
+    pub(super) signatures: Arc<Signatures>,
 }
 
 impl Fetcher {
     /// Reads the authorities in `sources.ca_file`. The cache's directory is made with the first download.
     pub fn new(sources: &config::Sources, cache: PathBuf, events: Events) -> Result<Self, FetchError> {
+        let signatures = Arc::new(Signatures::new(sources, cache.clone(), events.clone())?);
         Ok(Self(Arc::new(Inner {
+            signatures,
             client: LazyClient::new(sources)?,
             cache: Cache::new(cache, events.clone()),
             events,
@@ -101,7 +107,12 @@ impl Fetcher {
         let file = url.path_segments().and_then(Iterator::last).unwrap_or_default();
         let file = file.strip_suffix(".sha256").unwrap_or(file);
         loop {
-            match self.0.small(url).await.and_then(|content| sidecar::parse(&content, file).map_err(Problem::Sidecar)) {
+            match self
+                .0
+                .small(url, sidecar::LIMIT)
+                .await
+                .and_then(|content| sidecar::parse(&content, file).map_err(Problem::Sidecar))
+            {
                 Ok(digest) => return Ok(digest),
                 Err(problem) => attempts.after(problem).await?,
             }
@@ -109,9 +120,12 @@ impl Fetcher {
     }
 }
 
-impl Inner {
-    /// A small file, whole.
-    async fn small(&self, url: &Url) -> Result<Vec<u8>, Problem> {
+impl Reach for Inner {
+    async fn client(&self) -> Result<&reqwest::Client, Problem> {
+        self.client.get().await
+    }
+
+    async fn small(&self, url: &Url, limit: u64) -> Result<Vec<u8>, Problem> {
         client::accepted(url)?;
         let mut body = if url.scheme() == "file" {
             Body::open_file(url).await?.0
@@ -125,8 +139,8 @@ impl Inner {
         let mut content = Vec::new();
         while let Some(bytes) = body.next().await? {
             content.extend_from_slice(&bytes);
-            if content.len() as u64 > sidecar::LIMIT {
-                return Err(Problem::TooLarge { announced: None, limit: sidecar::LIMIT });
+            if content.len() as u64 > limit {
+                return Err(Problem::TooLarge { announced: None, limit });
             }
         }
         Ok(content)
@@ -135,8 +149,6 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         model::{Architecture, Component, DigestOrigin},
@@ -145,8 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_bytes_than_were_announced_do_not_pass_the_limit() {
-        let sources =
-            config::Sources { ca_file: None, stall_timeout: Duration::from_secs(1), attempts: 1, components: BTreeMap::new() };
+        let sources = config::Sources { attempts: 1, ..config::Sources::default() };
         let directory = tempfile::tempdir().unwrap();
         let mut fetcher = Fetcher::new(&sources, directory.path().join("cache"), Arc::new(Silent)).unwrap();
         Arc::get_mut(&mut fetcher.0).unwrap().largest = 10;
@@ -159,7 +170,7 @@ mod tests {
         };
         // A regular file whose size is said to be 0.
         let url = "file:///proc/self/status".parse().unwrap();
-        let error = fetcher.fetch_all(vec![Request { artifact, url }]).await.unwrap_err();
+        let error = fetcher.fetch_all(vec![Request { artifact, url, signature: SignaturePolicy::Off }]).await.unwrap_err();
         assert!(error.to_string().contains("larger than 10 bytes"), "{error}");
         assert!(crate::host::files::names(&directory.path().join("cache")).unwrap().is_empty());
     }

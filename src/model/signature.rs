@@ -217,9 +217,7 @@ impl SignaturePolicy {
     pub fn is_satisfied_by(&self, signature: Option<&Signature>) -> bool {
         match self {
             Self::Off | Self::IfAvailable(_) => true,
-            Self::Require(signer) => {
-                signature.and_then(Signature::signed).is_some_and(|signed| signer.made(signed))
-            }
+            Self::Require(signer) => signature.and_then(Signature::signed).is_some_and(|signed| signer.made(signed)),
         }
     }
 }
@@ -244,9 +242,7 @@ mod tests {
     #[test]
     fn only_a_key_that_signs_sha_256_is_a_cosign_key() {
         let pem = |algorithm| rcgen::KeyPair::generate_for(algorithm).unwrap();
-        let public = |key: &rcgen::KeyPair| {
-            DerPublicKey::new(rcgen::PublicKeyData::subject_public_key_info(key)).to_pem()
-        };
+        let public = |key: &rcgen::KeyPair| DerPublicKey::new(rcgen::PublicKeyData::subject_public_key_info(key)).to_pem();
         let text = public(&pem(&rcgen::PKCS_ECDSA_P256_SHA256));
         assert_eq!(text.parse::<CosignKey>().unwrap().to_string().trim(), text.trim());
         for algorithm in [&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
@@ -258,17 +254,17 @@ mod tests {
     #[test]
     fn a_signature_of_somebody_else_satisfies_no_demand() {
         let signer = |identity: &str, issuer: &str| Signer::Keyless { identity: identity.into(), issuer: issuer.into() };
-        let signed = |scheme, signer: &str, issuer: Option<&str>| {
+        let made = |scheme, name: &str, issuer: Option<&str>| {
             let issuer = issuer.map(str::to_owned);
-            Signature::Verified(Signed { scheme, signer: signer.into(), issuer, time: None, log_index: None })
+            Signature::Verified(Signed { scheme, signer: name.into(), issuer, time: None, log_index: None })
         };
         let demand = SignaturePolicy::Require(signer("a@b", "https://c"));
-        assert!(demand.is_satisfied_by(Some(&signed(Scheme::Keyless, "a@b", Some("https://c")))));
+        assert!(demand.is_satisfied_by(Some(&made(Scheme::Keyless, "a@b", Some("https://c")))));
         for other in [
-            signed(Scheme::Keyless, "x@b", Some("https://c")),
-            signed(Scheme::Keyless, "a@b", Some("https://x")),
-            signed(Scheme::Keyless, "a@b", None),
-            signed(Scheme::CosignKey, "a@b", Some("https://c")),
+            made(Scheme::Keyless, "x@b", Some("https://c")),
+            made(Scheme::Keyless, "a@b", Some("https://x")),
+            made(Scheme::Keyless, "a@b", None),
+            made(Scheme::CosignKey, "a@b", Some("https://c")),
             Signature::Unverified { reason: String::new() },
             Signature::NotAsked,
         ] {

@@ -69,7 +69,7 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
         let source = source.ok_or_else(|| Failure::Bug(format!("no source for {}", artifact.component)))?;
         let url = source.url.fill(&artifact.version, artifact.architecture);
         let url = url.map_err(|invalid| Failure::Bug(invalid.to_string()))?;
-        Ok::<_, Failure>(Request { artifact: artifact.clone(), url })
+        Ok::<_, Failure>(Request { artifact: artifact.clone(), url, signature: source.signature.clone() })
     };
     let requests = prepared.plan.fetch.iter().map(request).collect::<Result<Vec<_>, _>>()?;
     let fetcher = fetcher(context)?;

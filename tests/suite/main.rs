@@ -35,6 +35,7 @@ mod ns_propagation;
 mod ns_tree;
 mod ns_unmount;
 mod preflight_cases;
+mod signature;
 mod sys_adopt;
 mod sys_downtime;
 mod sys_install;

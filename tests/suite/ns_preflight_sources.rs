@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Instant};
 
 use hostlet::{
     config::{Source, UrlTemplate},
-    model::{Component, Digest},
+    model::{Component, Digest, SignaturePolicy},
     preflight::{Outcome, Subject},
 };
 
@@ -21,7 +21,11 @@ fn digest() -> Digest {
 fn kubelet_from(url: &str) -> Subject {
     let mut subject = subject();
     let url: UrlTemplate = url.parse().unwrap();
-    subject.settings.sources.components.insert(Component::Kubelet, Source { url, digest: Some(digest()) });
+    subject
+        .settings
+        .sources
+        .components
+        .insert(Component::Kubelet, Source { url, digest: Some(digest()), signature: SignaturePolicy::Off });
     subject
 }
 

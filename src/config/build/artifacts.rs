@@ -56,7 +56,7 @@ pub(super) fn sources(raw: RawSources, problems: &mut Problems<'_>) -> Sources {
         stall_timeout,
         attempts,
         trust_root_file: problems.value(raw.trust_root_file).map(|path| path.0),
-        rekor_url: problems.value(raw.rekor_url).map_or_else(signature::rekor, |url| url.0),
+        rekor_url: problems.value(raw.rekor_url).map_or_else(Sources::rekor, |url| url.0),
         bundle,
         components,
     }

@@ -1,7 +1,5 @@
 //! `signature` and who shall have signed, for one component.
 
-use url::Url;
-
 use crate::{
     config::{
         given::Field,
@@ -13,14 +11,7 @@ use crate::{
 };
 
 /// Whom Kubernetes' binaries are signed by. Source: kubernetes.io, "Verify Signed Kubernetes Artifacts".
-const KUBERNETES: (&str, &str) =
-    ("krel-staging@k8s-releng-prod.iam.gserviceaccount.com", "https://accounts.google.com");
-
-/// Rekor of sigstore's public instance, where those signatures are logged.
-pub(super) fn rekor() -> Url {
-    #[allow(clippy::unwrap_used, reason = "a constant, and a test parses it")]
-    Url::parse("https://rekor.sigstore.dev").unwrap()
-}
+const KUBERNETES: (&str, &str) = ("krel-staging@k8s-releng-prod.iam.gserviceaccount.com", "https://accounts.google.com");
 
 /// The policy. Who names a signer wants a signature; of what upstream signs, one is asked for where it can be had.
 pub(super) fn policy(component: Component, mut raw: RawSigner, problems: &mut Problems<'_>) -> SignaturePolicy {
@@ -34,9 +25,8 @@ pub(super) fn policy(component: Component, mut raw: RawSigner, problems: &mut Pr
     match (mode, signer) {
         (Some(SignatureMode::Off), _) | (None, None) => SignaturePolicy::Off,
         (Some(SignatureMode::Require), Some(signer)) => SignaturePolicy::Require(signer),
-        (Some(SignatureMode::IfAvailable), Some(signer)) => SignaturePolicy::IfAvailable(signer),
         (None, Some(signer)) if named => SignaturePolicy::Require(signer),
-        (None, Some(signer)) => SignaturePolicy::IfAvailable(signer),
+        (None | Some(SignatureMode::IfAvailable), Some(signer)) => SignaturePolicy::IfAvailable(signer),
         (Some(_), None) => {
             let path = key("signature");
             let message = format!("a signature of {component} is asked for, and nobody says whose: upstream signs none");

@@ -47,7 +47,7 @@ impl Evidence {
     /// Verifies it for the file of this digest.
     pub(in crate::fetch) fn vouch(self, signer: &Signer, authority: &Authority, digest: &Digest) -> Result<Vouched, Wrong> {
         let mut pending = None;
-        let signed = match signer {
+        let made = match signer {
             Signer::Keyless { identity, issuer } => {
                 keyless::verify(authority.verifier(), &material::bundle(&self.content)?, digest, (identity, issuer))?
             }
@@ -55,11 +55,10 @@ impl Evidence {
             Signer::Minisign(key) => {
                 let signature = public_key::minisign(key, &self.content)?;
                 pending = Some((key.clone(), signature));
-                let signer = key.to_string();
-                Signed { scheme: Scheme::Minisign, signer, issuer: None, time: None, log_index: None }
+                Signed { scheme: Scheme::Minisign, signer: key.to_string(), issuer: None, time: None, log_index: None }
             }
         };
-        Ok(Vouched { digest: *digest, signature: Signature::Verified(signed), evidence: Some(self), pending })
+        Ok(Vouched { digest: *digest, signature: Signature::Verified(made), evidence: Some(self), pending })
     }
 }
 

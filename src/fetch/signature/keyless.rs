@@ -1,7 +1,7 @@
 //! sigstore: what was signed with a certificate for minutes, and logged.
 
 use sigstore_verify::{
-    VerificationPolicy, Verifier,
+    SubjectAltName, VerificationPolicy, Verifier,
     crypto::{VerificationKey, parse_certificate_info},
     types::{Bundle, DerCertificate, Sha256Hash, SignatureBytes, SignatureContent},
 };
@@ -61,7 +61,7 @@ pub(super) fn belongs(
     let signer = |name: Option<&str>, issuer: Option<&str>| {
         format!("{} of {}", name.unwrap_or("nobody").escape_debug(), issuer.unwrap_or("nobody").escape_debug())
     };
-    let name = claims.identity.as_ref().map(|identity| identity.as_str());
+    let name = claims.identity.as_ref().map(SubjectAltName::as_str);
     if name == Some(identity) && claims.issuer.as_deref() == Some(issuer) {
         return Ok(());
     }

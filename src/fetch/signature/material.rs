@@ -26,7 +26,7 @@ pub(super) fn is_html(content: &[u8]) -> bool {
 
 /// `.sig`: base64 of the signature.
 pub(super) fn signature(content: &[u8]) -> Result<SignatureBytes, Wrong> {
-    let text: String = text(content, "signature")?.split_ascii_whitespace().collect();
+    let text: String = text(content, "signature")?.lines().map(str::trim).collect();
     let malformed = |found: String| Wrong::Malformed { what: "signature", found };
     SignatureBytes::from_base64(&text).map_err(|error| malformed(format!("is not base64: {error}")))
 }
@@ -39,7 +39,7 @@ pub(super) fn certificate(content: &[u8]) -> Result<(String, DerCertificate), Wr
     let pem = if given.starts_with("-----BEGIN") {
         String::from_utf8_lossy(content).into_owned()
     } else {
-        let plain: String = given.split_ascii_whitespace().collect();
+        let plain: String = given.lines().map(str::trim).collect();
         let pem = PemContent::from_base64(&plain).map_err(|error| malformed(format!("is neither PEM nor base64: {error}")))?;
         String::from_utf8(pem.into_bytes()).map_err(|_| malformed("holds no PEM text".to_owned()))?
     };
@@ -49,10 +49,8 @@ pub(super) fn certificate(content: &[u8]) -> Result<(String, DerCertificate), Wr
 
 /// `.sigstore.json`: all of it in one.
 pub(super) fn bundle(content: &[u8]) -> Result<Bundle, Wrong> {
-    let malformed = |error: &dyn std::fmt::Display| Wrong::Malformed {
-        what: "sigstore bundle",
-        found: format!("cannot be read: {error}"),
-    };
+    let malformed =
+        |error: &dyn std::fmt::Display| Wrong::Malformed { what: "sigstore bundle", found: format!("cannot be read: {error}") };
     Bundle::from_json(text(content, "sigstore bundle")?).map_err(|error| malformed(&error))
 }
 

@@ -28,5 +28,5 @@ mod rekor;
 
 pub use authority::{Authority, TrustRootError};
 pub use evidence::{Evidence, Vouched};
-pub(super) use obtain::Signatures;
+pub(super) use obtain::{Candidate, Reach, Signatures};
 pub use problem::{SignatureProblem, Wrong};

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config,
-    fetch::{Problem, attempts, subject::redacted},
+    fetch::{Problem, Verified, attempts, subject::redacted, verified::Whole},
     host::files::{self, FileError},
     model::{Digest, Scheme, SignaturePolicy, Signer},
     output::{Event, Events},
@@ -53,16 +53,19 @@ pub(in crate::fetch) struct Candidate<'a> {
 
 impl Signatures {
     /// Reads `sources.trust-root-file`, where there is one.
-    pub(in crate::fetch) fn new(
-        sources: &config::Sources,
-        cache: PathBuf,
-        events: Events,
-    ) -> Result<Self, TrustRootError> {
+    pub(in crate::fetch) fn new(sources: &config::Sources, cache: PathBuf, events: Events) -> Result<Self, TrustRootError> {
         let authority = OnceLock::new();
         if let Some(path) = &sources.trust_root_file {
             let _ = authority.set(Arc::new(Authority::new(Some(path))?));
         }
-        Ok(Self { authority, rekor: sources.rekor_url.clone(), cache, events, stall: sources.stall_timeout, attempts: sources.attempts })
+        Ok(Self {
+            authority,
+            rekor: sources.rekor_url.clone(),
+            cache,
+            events,
+            stall: sources.stall_timeout,
+            attempts: sources.attempts,
+        })
     }
 
     /// The trust root, read when the first signature is there.
@@ -91,10 +94,7 @@ impl Signatures {
         let mut made = 1;
         let problem = loop {
             match self.search(candidate, signer, reach).await {
-                Ok(vouched) => {
-                    self.keep(&vouched).map_err(SignatureProblem::Cache)?;
-                    return Ok(vouched);
-                }
+                Ok(vouched) => return Ok(vouched),
                 Err(problem) if self.ends(candidate, &problem, made) => break problem,
                 Err(problem) => {
                     let pause = attempts::pause(made, &Problem::Broken(String::new()));
@@ -125,7 +125,7 @@ impl Signatures {
     ) -> Result<Vouched, SignatureProblem> {
         let mut worst: Option<SignatureProblem> = None;
         for source in candidate.sources {
-            let asked = self.from_source(source, signer, candidate.digest, reach);
+            let asked = self.ask(source, signer, candidate.digest, reach);
             let asked = match candidate.policy {
                 SignaturePolicy::Require(_) => asked.await,
                 _ => tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(too_slow(source))),
@@ -159,10 +159,34 @@ impl Signatures {
         }
     }
 
+    /// The file and its signature together: the evidence stays once both are proved, and goes where the file shows it wrong.
+    /// Blocking.
+    pub(in crate::fetch) fn seal(&self, whole: Whole, vouched: Vouched) -> Result<Result<Verified, Wrong>, FileError> {
+        let again = vouched.clone();
+        let verified = Verified::new(whole, vouched)?;
+        if verified.is_ok() {
+            self.keep(&again)?
+        } else {
+            self.discard(&again)?
+        }
+        Ok(verified)
+    }
+
+    /// Keeps what proves the signature of a file that is there. Blocking.
     fn keep(&self, vouched: &Vouched) -> Result<(), FileError> {
         let Some(evidence) = vouched.evidence() else { return Ok(()) };
-        files::create_directory(&self.cache, 0o700)?;
-        files::write(&evidence_path(&self.cache, vouched.digest(), evidence.scheme()), evidence.content(), 0o600)
+        let path = evidence_path(&self.cache, vouched.digest(), evidence.scheme());
+        if files::if_present(files::read(&path))?.is_some_and(|kept| kept == evidence.content()) {
+            return Ok(());
+        }
+        files::write(&path, evidence.content(), 0o600)
+    }
+
+    /// Lets go of what turned out wrong once the file was there. Blocking.
+    fn discard(&self, vouched: &Vouched) -> Result<(), FileError> {
+        let Some(evidence) = vouched.evidence() else { return Ok(()) };
+        let path = evidence_path(&self.cache, vouched.digest(), evidence.scheme());
+        files::if_present(files::remove_file(&path)).map(drop)
     }
 
     fn told(&self, candidate: &Candidate<'_>, vouched: &Vouched, before: Option<&SignatureProblem>) {
@@ -175,7 +199,7 @@ impl Signatures {
         }
     }
 
-    async fn from_source(
+    async fn ask(
         &self,
         source: &Url,
         signer: &Signer,

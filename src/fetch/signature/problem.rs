@@ -85,9 +85,9 @@ impl From<Error> for Wrong {
                 found: format!("an identity of {}", actual.map_or_else(|| "nobody".to_owned(), |actual| format!("{actual:?}"))),
             },
             Error::SignatureInvalid(found) | Error::ArtifactMismatch(found) => Self::File(found),
-            Error::Certificate(CertificateError::Expired { .. } | CertificateError::NotYetValid { .. }) => Self::Time(text),
+            Error::Certificate(CertificateError::Expired { .. } | CertificateError::NotYetValid { .. })
+            | Error::TransparencyLog(TransparencyLogError::IntegratedTime(_)) => Self::Time(text),
             Error::Certificate(_) => Self::Certificate(text),
-            Error::TransparencyLog(TransparencyLogError::IntegratedTime(_)) => Self::Time(text),
             Error::TransparencyLog(_) => Self::Log(text),
             Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => {
                 Self::Time("nothing that the transparency log signed tells it".to_owned())

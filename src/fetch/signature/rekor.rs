@@ -81,11 +81,7 @@ impl Rekor<'_> {
         self.retrieve(&json!({ "entryUUIDs": uuids }), sought).await
     }
 
-    async fn retrieve(
-        &self,
-        question: &serde_json::Value,
-        sought: &Sought<'_>,
-    ) -> Result<Option<LogEntry>, SignatureProblem> {
+    async fn retrieve(&self, question: &serde_json::Value, sought: &Sought<'_>) -> Result<Option<LogEntry>, SignatureProblem> {
         let found: Vec<BTreeMap<String, LogEntry>> = self.ask("api/v1/log/entries/retrieve", question).await?;
         Ok(found.into_iter().flat_map(BTreeMap::into_values).find(|entry| sought.is_in(entry)))
     }
@@ -117,7 +113,8 @@ impl Rekor<'_> {
         }
         serde_json::from_slice(&content).map_err(|error| {
             let html = material::is_html(&content);
-            let found = if html { "an HTML page instead of an answer".to_owned() } else { format!("no answer of Rekor's: {error}") };
+            let found =
+                if html { "an HTML page instead of an answer".to_owned() } else { format!("no answer of Rekor's: {error}") };
             unreachable(found, false)
         })
     }

@@ -1,7 +1,7 @@
 //! Fetching from a real TLS server that misbehaves on demand, into a real directory.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the host themselves")]
 
-mod bench;
+pub(crate) mod bench;
 mod cached;
 mod disk;
 mod files;
@@ -9,7 +9,7 @@ mod memory;
 mod proxy;
 mod refusal;
 mod resume;
-mod server;
+pub(crate) mod server;
 mod sidecar;
 mod transfer;
 mod trust;

@@ -26,7 +26,7 @@ use url::Url;
 
 /// What one answer does.
 #[derive(Clone)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Serves what was asked for, Range included.
     Serve,
     /// Serves the whole whatever the Range.
@@ -51,11 +51,12 @@ pub(super) enum Answer {
 
 /// One request as it was seen, and how many bytes of body it got.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) path: String,
-    pub(super) head: String,
-    pub(super) from: Option<usize>,
-    pub(super) sent: usize,
+pub(crate) struct Seen {
+    pub(crate) path: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
+    pub(crate) from: Option<usize>,
+    pub(crate) sent: usize,
 }
 
 #[derive(Default)]
@@ -67,21 +68,21 @@ struct State {
 }
 
 /// A server on the loopback device with an authority of its own. It ends when it is dropped.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     /// Its authority's certificate.
-    pub(super) authority: String,
+    pub(crate) authority: String,
     state: Arc<Mutex<State>>,
     accepting: JoinHandle<()>,
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_as("127.0.0.1").await
     }
 
     /// Starts with a certificate for this name.
-    pub(super) async fn start_as(name: &str) -> Self {
+    pub(crate) async fn start_as(name: &str) -> Self {
         let (authority, config) = identity(name);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -97,12 +98,12 @@ impl Server {
         Self { address, authority, state, accepting }
     }
 
-    pub(super) fn url(&self, path: &str) -> Url {
+    pub(crate) fn url(&self, path: &str) -> Url {
         format!("https://{}{path}", self.address).parse().unwrap()
     }
 
     /// Puts content at a path, and says how the first requests for it are answered; later ones are served.
-    pub(super) fn put(&self, path: &str, content: &[u8], script: impl IntoIterator<Item = Answer>) -> Url {
+    pub(crate) fn put(&self, path: &str, content: &[u8], script: impl IntoIterator<Item = Answer>) -> Url {
         let mut state = self.state.lock().unwrap();
         state.contents.insert(path.to_owned(), Arc::new(content.to_vec()));
         state.scripts.insert(path.to_owned(), script.into_iter().collect());
@@ -110,12 +111,12 @@ impl Server {
     }
 
     /// Answers every request for a path like this.
-    pub(super) fn always(&self, path: &str, answer: Answer) -> Url {
+    pub(crate) fn always(&self, path: &str, answer: Answer) -> Url {
         self.state.lock().unwrap().always.insert(path.to_owned(), answer);
         self.url(path)
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
     }
 }
@@ -147,6 +148,7 @@ fn identity(name: &str) -> (String, ServerConfig) {
 async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>>) {
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
     let Some(head) = read_head(&mut stream).await else { return };
+    let Some(body) = read_body(&mut stream, &head).await else { return };
     let path = head.split_whitespace().nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
     let from = head
         .lines()
@@ -154,7 +156,7 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, state: Arc<Mutex<State>
         .and_then(|range| range.trim_end_matches('-').parse().ok());
     let (number, content, answer) = {
         let mut state = state.lock().unwrap();
-        state.seen.push(Seen { path: path.clone(), head, from, sent: 0 });
+        state.seen.push(Seen { path: path.clone(), head, body, from, sent: 0 });
         let scripted = state.scripts.get_mut(&path).and_then(VecDeque::pop_front);
         let answer = scripted.or_else(|| state.always.get(&path).cloned()).unwrap_or(Answer::Serve);
         (state.seen.len() - 1, state.contents.get(&path).cloned(), answer)
@@ -169,6 +171,13 @@ async fn read_head(stream: &mut TlsStream<TcpStream>) -> Option<String> {
         head.push(stream.read_u8().await.ok()?);
     }
     String::from_utf8(head).ok()
+}
+
+async fn read_body(stream: &mut TlsStream<TcpStream>, head: &str) -> Option<String> {
+    let length = |line: &str| line.to_ascii_lowercase().strip_prefix("content-length: ").and_then(|text| text.parse().ok());
+    let mut body = vec![0; head.lines().find_map(length).unwrap_or(0)];
+    stream.read_exact(&mut body).await.ok()?;
+    String::from_utf8(body).ok()
 }
 
 /// Gives the number of bytes of body that were sent; none where the client went away.

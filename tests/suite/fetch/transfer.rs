@@ -52,6 +52,7 @@ async fn four_files_are_fetched_at_the_same_time_and_come_in_the_order_of_the_re
     let requests = Component::ALL.iter().zip(&bodies).map(|(component, body)| Request {
         artifact: artifact(*component, body),
         url: bench.server.put(&format!("/{component}"), body, [Answer::Meet(barrier.clone())]),
+        signature: hostlet::model::SignaturePolicy::Off,
     });
     let fetched = bench.fetcher().fetch_all(requests.collect()).await.unwrap();
     let sizes: Vec<_> = fetched.iter().map(Verified::bytes).collect();

@@ -133,11 +133,8 @@ impl Sigstore {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.subject_alt_names = vec![SanType::Rfc822Name(wish.identity.try_into().unwrap())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![if wish.code_signing {
-            ExtendedKeyUsagePurpose::CodeSigning
-        } else {
-            ExtendedKeyUsagePurpose::ServerAuth
-        }];
+        params.extended_key_usages =
+            vec![if wish.code_signing { ExtendedKeyUsagePurpose::CodeSigning } else { ExtendedKeyUsagePurpose::ServerAuth }];
         // Fulcio's object identifiers: the issuer as plain bytes, and as a UTF8String.
         let utf8 = [&[0x0c, u8::try_from(wish.issuer.len()).unwrap()], wish.issuer.as_bytes()].concat();
         params.custom_extensions = vec![
@@ -155,12 +152,12 @@ impl Sigstore {
     }
 
     /// Source: RFC 6962, sections 3.2 and 3.3.
-    fn timestamp_list(&self, signer: &KeyPair, to_be_signed: &[u8], issued: Timestamp) -> Vec<u8> {
+    fn timestamp_list(&self, by: &KeyPair, to_be_signed: &[u8], issued: Timestamp) -> Vec<u8> {
         let time = u64::try_from(issued.as_millisecond()).unwrap().to_be_bytes();
-        let issuer = Digest::of(&self.fulcio.key().subject_public_key_info());
+        let authority = Digest::of(&self.fulcio.key().subject_public_key_info());
         let length = u32::try_from(to_be_signed.len()).unwrap().to_be_bytes();
-        let signed = [&[0, 0], time.as_slice(), &[0, 1], issuer.as_bytes(), &length[1..], to_be_signed, &[0, 0]].concat();
-        let signature = signer.sign(&signed).unwrap();
+        let covered = [&[0, 0], time.as_slice(), &[0, 1], authority.as_bytes(), &length[1..], to_be_signed, &[0, 0]].concat();
+        let signature = by.sign(&covered).unwrap();
         let log = log_id(&self.certificate_log);
         let timestamp = [&[0], log.as_slice(), &time, &[0, 0, 4, 3], &two(signature.len()), &signature].concat();
         [two(timestamp.len() + 2).as_slice(), &two(timestamp.len()), &timestamp].concat()
@@ -172,10 +169,7 @@ impl Sigstore {
         let leaves = [leaf(b"one"), leaf(b"two"), leaf(b"three"), leaf(body), leaf(b"five")];
         let (root, proof) = (tree(&leaves), path(3, &leaves));
         let (index, encoded, log) = (1_000_003, STANDARD.encode(body), log_id(&self.log));
-        let promised = format!(
-            r#"{{"body":"{encoded}","integratedTime":{at},"logID":"{}","logIndex":{index}}}"#,
-            hex(&log)
-        );
+        let promised = format!(r#"{{"body":"{encoded}","integratedTime":{at},"logID":"{}","logIndex":{index}}}"#, hex(&log));
         let note = format!("rekor.test - 1\n{}\n{}\n", leaves.len(), STANDARD.encode(root));
         let signature = [&log[..4], &self.log.sign(note.as_bytes()).unwrap()].concat();
         let checkpoint = format!("{note}\n\u{2014} rekor.test {}\n", STANDARD.encode(signature));
@@ -201,8 +195,8 @@ fn log_id(key: &KeyPair) -> [u8; 32] {
     *Digest::of(&key.subject_public_key_info()).as_bytes()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn two(length: usize) -> [u8; 2] {

@@ -1,0 +1,9 @@
+//! Signatures: made by a sigstore of our own and by the tools themselves, fetched from a real server, and each way in which
+//! they can be wrong.
+
+mod bench;
+mod keyless;
+mod keys;
+mod recorded;
+mod rekor;
+pub(crate) mod sigstore;
