@@ -55,7 +55,7 @@ impl Inner {
             sources: std::slice::from_ref(&request.url),
         };
         let vouched = self.signatures.vouch(&candidate, self).await;
-        vouched.map_err(|problem| FetchError::signature(subject, request, problem))
+        vouched.map_err(|problem| FetchError::signature(&request.artifact, &request.signature, problem))
     }
 
     async fn sign(&self, whole: Whole, vouched: Vouched, request: &Request, subject: &Subject) -> Result<Verified, FetchError> {
@@ -66,7 +66,8 @@ impl Inner {
             Ok(Ok(verified)) => Ok(verified),
             Ok(Err(wrong)) => {
                 let from = subject.url.clone();
-                Err(FetchError::signature(subject, request, SignatureProblem::Wrong { from, wrong }))
+                let problem = SignatureProblem::Wrong { from, wrong };
+                Err(FetchError::signature(&request.artifact, &request.signature, problem))
             }
             Err(error) => Err(FetchError::fetching(subject, 1, Problem::cache(None)(error))),
         }

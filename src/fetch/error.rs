@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Problem, Request, SignatureProblem, TrustRootError, UnpackProblem, subject::Subject};
-use crate::model::Signer;
+use super::{BundleError, Problem, SignatureProblem, TrustRootError, UnpackProblem, subject::Subject};
+use crate::model::{Artifact, SignaturePolicy, Signer};
 
 /// Fetching, verifying or unpacking failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,14 @@ pub enum FetchError {
     /// `sources.trust-root-file` does not hold what it should.
     #[error(transparent)]
     TrustRoot(#[from] TrustRootError),
+    /// A bundle cannot be used or made.
+    #[error("the bundle {}: {problem}", path.display())]
+    Bundle {
+        /// The bundle; `-` for a stream.
+        path: PathBuf,
+        /// What is wrong.
+        problem: Box<BundleError>,
+    },
     /// A verified file could not be laid out.
     #[error("unpacking {what} from {}: {problem}", path.display())]
     Unpacking {
@@ -61,13 +69,18 @@ impl FetchError {
         Self::Fetching { what, url, attempts, problem: Box::new(problem) }
     }
 
-    pub(super) fn signature(subject: &Subject, request: &Request, problem: SignatureProblem) -> Self {
+    pub(super) fn signature(artifact: &Artifact, policy: &SignaturePolicy, problem: SignatureProblem) -> Self {
         Self::Signature {
-            what: subject.what.clone(),
-            key: format!("sources.{}.signature", request.artifact.component),
-            signer: request.signature.signer().cloned().map(Box::new),
+            what: artifact.to_string(),
+            key: format!("sources.{}.signature", artifact.component),
+            signer: policy.signer().cloned().map(Box::new),
             problem: Box::new(problem),
         }
+    }
+
+    /// For `map_err` where a bundle is read or made.
+    pub fn bundle(path: impl Into<PathBuf>) -> impl FnOnce(BundleError) -> Self {
+        move |problem| Self::Bundle { path: path.into(), problem: Box::new(problem) }
     }
 
     /// What to do about it, as sentences.
@@ -81,6 +94,7 @@ impl FetchError {
             Self::Fetching { url, problem, .. } => problem.remedy(url),
             Self::Signature { key, signer, problem, .. } => problem.remedy(key, signer.as_deref()),
             Self::TrustRoot(error) => error.remedy(),
+            Self::Bundle { problem, .. } => problem.remedy(),
             Self::Unpacking { path, problem, .. } => problem.remedy(path),
         }
     }

@@ -25,7 +25,7 @@ use crate::{
 /// So many downloads run at once.
 pub const PARALLEL: usize = 4;
 /// No artifact is larger: the kubelet has 60 to 85 MB.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 
 /// A file to obtain, and from where.
 #[derive(Debug, Clone)]

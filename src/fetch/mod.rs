@@ -15,6 +15,7 @@
 mod archive;
 mod attempts;
 mod body;
+mod bundle;
 mod cache;
 mod client;
 mod copying;
@@ -33,6 +34,7 @@ mod sweep;
 mod unpacking;
 mod verified;
 
+pub use bundle::{BundleError, Checked, Manifest, OpenBundle, Record, create, look, look_at_stream, stream};
 pub use error::FetchError;
 pub use fetcher::{Fetcher, PARALLEL, Request};
 pub use probe::{Answering, NoAnswer, Prober};

@@ -100,6 +100,8 @@ pub enum DigestOrigin {
     Configuration,
     /// A checksum file beside the artifact: the same origin as the bytes, so integrity and not authenticity.
     Sidecar,
+    /// A bundle that the user pins or that is signed, or that carries the file's own signature.
+    Bundle,
 }
 
 /// How an artifact holds what is wanted of it.

@@ -107,11 +107,12 @@ impl fmt::Display for Plan {
 }
 
 fn origin(artifact: &Artifact) -> &'static str {
-    use crate::model::DigestOrigin::{Catalog, Configuration, Sidecar};
+    use crate::model::DigestOrigin::{Bundle, Catalog, Configuration, Sidecar};
     match artifact.origin {
         Catalog => "known to hostlet",
         Configuration => "pinned in the configuration",
         Sidecar => "published beside it: integrity only; pin it in the configuration for more",
+        Bundle => "of the bundle, which is pinned or signed, or signed itself",
     }
 }
 

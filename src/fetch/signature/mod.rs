@@ -30,3 +30,4 @@ pub use authority::{Authority, TrustRootError};
 pub use evidence::{Evidence, Vouched};
 pub(super) use obtain::{Candidate, Reach, Signatures};
 pub use problem::{SignatureProblem, Wrong};
+pub(super) use public_key::minisign_file;

@@ -69,7 +69,7 @@ impl Signatures {
     }
 
     /// The trust root, read when the first signature is there.
-    fn authority(&self) -> Result<Arc<Authority>, Wrong> {
+    pub(in crate::fetch) fn authority(&self) -> Result<Arc<Authority>, Wrong> {
         if let Some(authority) = self.authority.get() {
             return Ok(Arc::clone(authority));
         }
@@ -88,7 +88,7 @@ impl Signatures {
             let bug = || SignatureProblem::Absent("nobody says who shall have signed".to_owned());
             return Vouched::not_asked(policy, digest).ok_or_else(bug);
         };
-        if let Some(kept) = self.kept(candidate, signer).map_err(SignatureProblem::Cache)? {
+        if let Some(kept) = self.kept(digest, signer).map_err(SignatureProblem::Cache)? {
             return Ok(kept);
         }
         let mut made = 1;
@@ -143,11 +143,11 @@ impl Signatures {
     }
 
     /// What an earlier run or a bundle left in the cache, verified again. What does not hold goes.
-    fn kept(&self, candidate: &Candidate<'_>, signer: &Signer) -> Result<Option<Vouched>, FileError> {
-        let path = evidence_path(&self.cache, candidate.digest, signer.scheme());
+    pub(in crate::fetch) fn kept(&self, digest: &Digest, signer: &Signer) -> Result<Option<Vouched>, FileError> {
+        let path = evidence_path(&self.cache, digest, signer.scheme());
         let Some(content) = files::if_present(files::read(&path))? else { return Ok(None) };
         let evidence = Evidence::new(signer.scheme(), content);
-        let vouched = self.authority().and_then(|authority| evidence.vouch(signer, &authority, candidate.digest));
+        let vouched = self.authority().and_then(|authority| evidence.vouch(signer, &authority, digest));
         match vouched {
             Ok(vouched) => Ok(Some(vouched)),
             Err(wrong) => {

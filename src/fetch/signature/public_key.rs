@@ -59,3 +59,15 @@ fn wrong(key: &MinisignKey, error: &Error) -> Wrong {
         other => Wrong::Unsupported(other.to_string()),
     }
 }
+
+/// Verifies a signature over the content of a file that is there; the outer error is that of reading.
+pub(in crate::fetch) fn minisign_file(
+    key: &MinisignKey,
+    signature: &[u8],
+    content: &mut impl Read,
+) -> io::Result<Result<(), Wrong>> {
+    match minisign(key, signature) {
+        Ok(signature) => Ok(minisign_content(key, &signature, content)?.map(drop)),
+        Err(wrong) => Ok(Err(wrong)),
+    }
+}
