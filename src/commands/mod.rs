@@ -1,5 +1,6 @@
 //! The commands: from flags to a result that is printed. One file each.
 
+mod bundle;
 mod configuration;
 mod install;
 mod plan;
@@ -12,6 +13,8 @@ mod run;
 mod status;
 mod uninstall;
 mod upgrade;
+
+use std::path::Path;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -29,12 +32,18 @@ pub(crate) struct Done {
     text: String,
     json: serde_json::Value,
     exit_code: u8,
+    /// Standard output carries something else.
+    silent: bool,
 }
 
 impl Done {
     fn new(text: &impl ToString, json: &impl serde::Serialize) -> Result<Self, Failure> {
         let json = serde_json::to_value(json).map_err(|error| Failure::Bug(error.to_string()))?;
-        Ok(Self { text: text.to_string(), json, exit_code: 0 })
+        Ok(Self { text: text.to_string(), json, exit_code: 0, silent: false })
+    }
+
+    fn silent(self) -> Self {
+        Self { silent: true, ..self }
     }
 
     fn exit_code(self, exit_code: u8) -> Self {
@@ -73,6 +82,7 @@ pub fn run(cli: Cli) -> u8 {
     match result {
         Ok(done) => {
             match format {
+                _ if done.silent => {}
                 Format::Json => output::print_json(&done.json),
                 Format::Text => output::print_result(&done.text),
             }
@@ -97,8 +107,9 @@ fn fail(format: Format, failure: &Failure) -> u8 {
 }
 
 async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
-    let global = cli.global;
+    let global = with_bundle(cli.global, cli.command.bundle())?;
     match cli.command {
+        Command::Bundle(command) => bundle::run(&global, events, command).await,
         Command::Config(command) => configuration::run(&global, command),
         Command::Preflight { list: true, markdown, .. } => preflight::list(markdown),
         Command::Preflight { show_matrix: true, .. } => preflight::matrix(&context(&global, events)?).await,
@@ -106,12 +117,12 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Preflight { list: false, show_matrix: false, adopt, report, wait, .. } => {
             preflight::run(&Context { adopt, wait: wait.unwrap_or_default(), ..context(&global, events)? }, report).await
         }
-        Command::Plan { exit_code, adopt } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
-        Command::Install { reinstall, adopt, wait, steps } => {
+        Command::Plan { exit_code, adopt, .. } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
+        Command::Install { reinstall, adopt, wait, steps, .. } => {
             let how = install::How { anew: reinstall, adopt, wait: wait.unwrap_or_default(), allowed: steps.into() };
             install::run(&global, events, how).await
         }
-        Command::Upgrade { version, digest, wait, steps } => {
+        Command::Upgrade { version, digest, wait, steps, .. } => {
             let how = upgrade::How { version, digest, wait: wait.unwrap_or_default(), allowed: steps.into() };
             upgrade::run(&global, events, how).await
         }
@@ -122,6 +133,15 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Rehearse { arguments } => rehearse::run(&global, events, arguments).await,
         Command::StandIn { .. } => Err(Failure::Bug("a stand-in is started before the command line is read".to_owned())),
     }
+}
+
+/// `--bundle FILE` is `--set sources.bundle=FILE`, for a path that may be relative.
+fn with_bundle(mut global: Global, bundle: Option<&Path>) -> Result<Global, Failure> {
+    if let Some(path) = bundle {
+        let path = std::path::absolute(path).map_err(|error| Failure::Bug(format!("finding {}: {error}", path.display())))?;
+        global.set.push(format!("sources.bundle={}", toml::Value::from(path.to_string_lossy().as_ref())));
+    }
+    Ok(global)
 }
 
 /// Reads the configuration.

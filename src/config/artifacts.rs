@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::{catalog, settings::Settings};
-use crate::model::{Architecture, Component, Digest, DigestOrigin, Version};
+use crate::model::{Architecture, Component, Digest, DigestOrigin, SignaturePolicy, Version};
 
 impl Settings {
     /// The version to install; none when the component is flannel's and flannel is off.
@@ -24,6 +24,12 @@ impl Settings {
         let user = self.sources.components.get(&component).and_then(|source| source.digest);
         user.map(|digest| (digest, DigestOrigin::Configuration))
             .or_else(|| catalog::digest(component, version, arch).map(|digest| (digest, DigestOrigin::Catalog)))
+    }
+
+    /// What is asked of its signature.
+    #[must_use]
+    pub fn signature(&self, component: Component) -> SignaturePolicy {
+        self.sources.components.get(&component).map_or(SignaturePolicy::Off, |source| source.signature.clone())
     }
 
     /// Where the artifact is fetched from; none when it is not installed.

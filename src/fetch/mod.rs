@@ -34,12 +34,13 @@ mod sweep;
 mod unpacking;
 mod verified;
 
-pub use bundle::{BundleError, Checked, Manifest, OpenBundle, Record, create, look, look_at_stream, stream};
+pub use bundle::{BundleError, Checked, Manifest, OpenBundle, Record, create, look, look_at_stream, peek, stream};
 pub use error::FetchError;
 pub use fetcher::{Fetcher, PARALLEL, Request};
 pub use probe::{Answering, NoAnswer, Prober};
 pub use problem::Problem;
 pub use signature::{Authority, Evidence, SignatureProblem, TrustRootError, Vouched, Wrong};
+pub use subject::redacted;
 pub use sweep::sweep;
 pub use unpacking::UnpackProblem;
 pub use verified::{Unpacked, Verified};

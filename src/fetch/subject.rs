@@ -25,7 +25,8 @@ impl Subject {
 
 /// A URL without user name, password, query and fragment: each of them may carry a credential (a mirror's token, the
 /// signature of a presigned URL). What was left out shows as `…`.
-pub(super) fn redacted(url: &Url) -> String {
+#[must_use]
+pub fn redacted(url: &Url) -> String {
     let mut shown = url.clone();
     // Neither fails where there is a host, and without one there is no user name.
     let _ = shown.set_username("");

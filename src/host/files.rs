@@ -150,8 +150,13 @@ fn kind(of: fs::FileType) -> &'static str {
 
 /// Creates a file that must not exist yet, with this mode whatever the umask.
 pub fn create_new(path: &Path, mode: u32) -> Result<File> {
-    let file =
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path).map_err(FileError::doing("creating", path))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(FileError::doing("creating", path))?;
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(FileError::doing("setting the mode of", path))?;
     Ok(file)
 }

@@ -1,10 +1,10 @@
 //! Which artifacts the node needs, with their digests, and getting them.
 
-use super::{Context, Failure, Prepared};
+use super::{Context, Failure, Prepared, bundling};
 use crate::{
     fetch::{Fetcher, Request, Verified},
     generation::manifest::Manifest,
-    model::{Artifact, Component, DigestOrigin, NodeIdentity, Version},
+    model::{Architecture, Artifact, Component, DigestOrigin, NodeIdentity, Version},
     output::Event,
     preflight::Cleared,
 };
@@ -21,7 +21,10 @@ pub(super) async fn artifacts(
         let Some(version) = context.settings.version(component) else { continue };
         let artifact = match known(context, identity, current, component, version) {
             Some(artifact) => artifact,
-            None => published(context, identity, component, version).await?,
+            None => match &context.settings.sources.bundle {
+                Some(bundle) => bundling::artifact(context, bundle, identity.architecture, component, version).await?,
+                None => published(context, identity.architecture, component, version).await?,
+            },
         };
         artifacts.push(artifact);
     }
@@ -45,13 +48,12 @@ fn known(
     same.then(|| artifact(installed.digest, installed.origin))
 }
 
-async fn published(
+pub(super) async fn published(
     context: &Context,
-    identity: &NodeIdentity,
+    architecture: Architecture,
     component: Component,
     version: &Version,
 ) -> Result<Artifact, Failure> {
-    let architecture = identity.architecture;
     let bug = || Failure::Bug(format!("no digest and no published checksum for {component} {version} ({architecture})"));
     let url = context.settings.sidecar(component, architecture).ok_or_else(bug)?;
     let digest = fetcher(context)?.sidecar_digest(&url).await?;
@@ -64,14 +66,23 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
         return Ok(Vec::new());
     }
     context.events.emit(Event::Stage { name: "fetch" });
-    let request = |artifact: &Artifact| {
-        let source = context.settings.sources.components.get(&artifact.component);
-        let source = source.ok_or_else(|| Failure::Bug(format!("no source for {}", artifact.component)))?;
-        let url = source.url.fill(&artifact.version, artifact.architecture);
-        let url = url.map_err(|invalid| Failure::Bug(invalid.to_string()))?;
-        Ok::<_, Failure>(Request { artifact: artifact.clone(), url, signature: source.signature.clone() })
-    };
-    let requests = prepared.plan.fetch.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+    if let Some(bundle) = &context.settings.sources.bundle {
+        return bundling::obtain(context, bundle, prepared).await;
+    }
+    let requests = prepared.plan.fetch.iter().map(|artifact| request(context, artifact)).collect::<Result<Vec<_>, _>>()?;
+    download(context, requests).await
+}
+
+/// Where an artifact comes from, and what is asked of it.
+pub(super) fn request(context: &Context, artifact: &Artifact) -> Result<Request, Failure> {
+    let source = context.settings.sources.components.get(&artifact.component);
+    let source = source.ok_or_else(|| Failure::Bug(format!("no source for {}", artifact.component)))?;
+    let url = source.url.fill(&artifact.version, artifact.architecture);
+    let url = url.map_err(|invalid| Failure::Bug(invalid.to_string()))?;
+    Ok(Request { artifact: artifact.clone(), url, signature: source.signature.clone() })
+}
+
+pub(super) async fn download(context: &Context, requests: Vec<Request>) -> Result<Vec<Verified>, Failure> {
     let fetcher = fetcher(context)?;
     tokio::select! {
         verified = fetcher.fetch_all(requests) => Ok(verified?),

@@ -1,12 +1,12 @@
 //! The plan against hosts in every state.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use super::{Plan, Wanted, compare, footprint, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
     facts::{Activity, Credentials, Foreign, HostFacts, KernelAbilities, NodeFacts, Observed, RootMount, UnitFacts},
-    generation::manifest::{Manifest, SCHEMA},
+    generation::manifest::{Manifest, SCHEMA, Stored},
     model::{Artifact, Component, Digest, DigestOrigin, Expected, PathState, Secret, UnitName, layout},
     transaction::Change,
 };
@@ -88,7 +88,7 @@ fn installed(wanted: &Wanted) -> Observed {
             created: String::new(),
             hostlet: String::new(),
             contents,
-            executables: BTreeMap::new(),
+            stored: Stored::default(),
         }),
         ..Observed::default()
     }

@@ -80,7 +80,9 @@ pub(super) fn every_artifact_can_be_verified(settings: &Settings, problems: &mut
         let pinned = settings.sources.components.get(&component).is_some_and(|source| source.digest.is_some());
         let known =
             [Architecture::Amd64, Architecture::Arm64].iter().any(|arch| catalog::digest(component, version, *arch).is_some());
-        if pinned || known || catalog::has_sidecar(component) {
+        // A bundle may know it; whether anybody vouches for the bundle is seen when it is opened.
+        let bundled = settings.sources.bundle.is_some();
+        if pinned || known || bundled || catalog::has_sidecar(component) {
             continue;
         }
         let versions: Vec<_> = catalog::versions(component).iter().map(Version::to_string).collect();

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::{BundleError, Checked, Record, check, manifest::Part, read::visit};
+use super::{
+    BundleError, Checked, Manifest, Record, check,
+    manifest::Part,
+    read::{self, visit},
+};
 use crate::{
     config,
     fetch::{
@@ -238,6 +242,15 @@ fn is_pinned(bundle: &config::Bundle, mut file: &File, checked: &Checked) -> Res
     file.rewind().map_err(reading)?;
     let signed = minisign_file(key, &signature, &mut file).map_err(reading)?;
     signed.map_err(|wrong| BundleError::Signature { path, wrong })
+}
+
+/// What a bundle says of itself, and whether that is what is pinned: quick, and no proof of the rest. Blocking.
+pub fn peek(bundle: &config::Bundle) -> Result<Manifest, BundleError> {
+    let (manifest, actual) = read::peek(open(&bundle.path)?)?;
+    match bundle.digest.filter(|expected| *expected != actual) {
+        Some(expected) => Err(BundleError::Pin { expected, actual }),
+        None => Ok(manifest),
+    }
 }
 
 /// Opens a bundle only to look at it, as `bundle verify` and `bundle list` do: also for whom the configuration says nothing.

@@ -21,7 +21,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{OpenBundle, look, look_at_stream};
+pub use admit::{OpenBundle, look, look_at_stream, peek};
 pub use manifest::{Manifest, Record};
 pub use problem::BundleError;
 pub use read::Checked;

@@ -31,7 +31,14 @@ pub(super) fn check(source: impl Read) -> Result<Checked, BundleError> {
     visit(source, |_, _| Ok(()))
 }
 
-/// The same; each member is shown on the way. What is shown was not compared yet.
+/// The manifest alone, which comes first: what the bundle says of itself. Blocking.
+pub(super) fn peek(source: impl Read) -> Result<(Manifest, Digest), BundleError> {
+    let mut archive = Archive::new(source);
+    let content = first(archive.entries().map_err(|error| not_a_bundle(&error))?.raw(true).next())?;
+    Ok((Manifest::parse(&content)?, Digest::of(&content)))
+}
+
+/// As [`check`]; each member is shown on the way. What is shown was not compared yet.
 pub(super) fn visit(
     source: impl Read,
     mut show: impl FnMut(Part<'_>, &mut dyn Read) -> Result<(), BundleError>,

@@ -51,6 +51,7 @@ pub fn wanted(
 ) -> Result<Wanted, PlanError> {
     let root = settings.kubelet.root_directory.clone();
     let mut builder = Builder::new(identity, root, settings.runtime.unit.clone(), artifacts, facts.program);
+    builder.signatures(settings.sources.components.iter().map(|(component, source)| (*component, source.signature.clone())));
     executables(&mut builder, artifacts);
     system::render(&mut builder, settings, facts);
     kubelet::render(&mut builder, settings, facts, identity)?;

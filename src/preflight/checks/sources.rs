@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 use url::Url;
 
 use crate::{
-    fetch::{Answering, NoAnswer, Prober, Problem},
+    config::Bundle,
+    fetch::{self, Answering, NoAnswer, Prober, Problem},
     host::{
         detached,
         files::{self, FileError},
@@ -24,7 +25,7 @@ use crate::{
 
 pub(super) const CHECKS: &[Check] = &[Check {
     id: "sources",
-    tests: "every artifact's source answers, or the artifact is in the store or among the downloads already",
+    tests: "every artifact's source answers or the bundle has it, or the artifact is in the store or among the downloads already",
     weight: ERROR,
     remedy: "open the way to the source, or set another one in [sources]",
     deadline: Duration::from_millis(1_700),
@@ -40,6 +41,10 @@ fn answering(subject: Arc<Subject>, until: Instant) -> Looking {
         let missing = detached::run("sources", move || missing(&looker)).await??;
         if missing.is_empty() {
             return Ok(Judgement::pass("nothing has to be fetched"));
+        }
+        if let Some(bundle) = subject.settings.sources.bundle.clone() {
+            let looker = Arc::clone(&subject);
+            return Ok(detached::run("sources", move || in_bundle(&looker, &bundle, &missing)).await?);
         }
         let prober = Prober::new(&subject.settings.sources);
         let prober = prober.map_err(|error| Unclear(error.to_string()))?;
@@ -74,6 +79,30 @@ fn is_present(subject: &Subject, component: Component) -> Result<bool, FileError
     let artifact = Artifact { component, version, architecture, digest, origin };
     let stored = layout::store_entry(&subject.places.home, &artifact.store_name());
     Ok(look::exists(&stored) || look::exists(&subject.places.cache.join(digest.to_string())))
+}
+
+/// Whether the bundle says that it has all of this. All of it is verified when it is used.
+fn in_bundle(subject: &Subject, bundle: &Bundle, missing: &[(Component, Url)]) -> Judgement {
+    let manifest = match fetch::peek(bundle) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            return Judgement::failure(format!("the bundle {}: {error}", bundle.path.display())).remedy(error.remedy());
+        }
+    };
+    let architecture = subject.identity.architecture;
+    let has = |component: &Component| {
+        let version = subject.settings.version(*component);
+        manifest.artifacts.iter().any(|record| {
+            record.component == *component && record.architecture == architecture && Some(&record.version) == version
+        })
+    };
+    let (held, lacking): (Vec<Component>, Vec<Component>) = missing.iter().map(|(component, _)| *component).partition(has);
+    let list = |components: &[Component]| components.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if lacking.is_empty() {
+        return Judgement::pass(format!("the bundle {} has {}", bundle.path.display(), list(&held)));
+    }
+    let text = format!("the bundle {} has no {} in the version that is wanted", bundle.path.display(), list(&lacking));
+    Judgement::failure(text).remedy("make a bundle from this configuration with hostlet bundle create")
 }
 
 fn judge(asked: &[(Component, Result<Answering, NoAnswer>)]) -> Judgement {
