@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Done, context_of, settings};
+use super::{Done, absolute, context_of, settings};
 use crate::{
     cli::{BundleCommand, Global},
     config::Bundle,
@@ -73,10 +73,11 @@ async fn create(
     let temporary = (cache.is_none() && !capabilities::is_root()).then(tempfile::tempdir).transpose();
     let temporary = temporary.map_err(|error| Failure::Bug(format!("making a temporary directory: {error}")))?;
     let kept = temporary.as_ref().map_or_else(|| layout::CACHE.into(), |directory| directory.path().to_owned());
-    let context = Context { cache: cache.unwrap_or(kept), ..context_of(settings(global)?, events) };
+    let context = Context { cache: absolute(&cache.unwrap_or(kept))?, ..context_of(settings(global)?, events) };
     let artifacts = collect_for_bundle(&context, &arch).await?;
     let created = jiff::Timestamp::now().to_string();
-    let (target, fail) = (to.to_owned(), FetchError::bundle(to));
+    let target = if to == Path::new(STREAM) { to.to_owned() } else { absolute(to)? };
+    let fail = FetchError::bundle(to);
     let written = tokio::task::spawn_blocking(move || {
         if target == Path::new(STREAM) {
             let digest = fetch::stream(io::stdout().lock(), &artifacts, &created)?;

@@ -14,7 +14,7 @@ mod status;
 mod uninstall;
 mod upgrade;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::{Cli, Command, Global, OutputFormat},
     config::{Configuration, Fragment, Settings},
-    host::{fragments, signals},
+    host::{files::FileError, fragments, signals},
     output::{self, Event, Events, Format, Outcome, Verbosity},
     pipeline::{Context, Failure},
 };
@@ -138,10 +138,14 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
 /// `--bundle FILE` is `--set sources.bundle=FILE`, for a path that may be relative.
 fn with_bundle(mut global: Global, bundle: Option<&Path>) -> Result<Global, Failure> {
     if let Some(path) = bundle {
-        let path = std::path::absolute(path).map_err(|error| Failure::Bug(format!("finding {}: {error}", path.display())))?;
+        let path = absolute(path)?;
         global.set.push(format!("sources.bundle={}", toml::Value::from(path.to_string_lossy().as_ref())));
     }
     Ok(global)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    Ok(std::path::absolute(path).map_err(FileError::doing("finding", path))?)
 }
 
 /// Reads the configuration.

@@ -166,18 +166,18 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     write_with(path, mode, |file| file.write_all(content).map_err(FileError::doing("writing", path)))?
 }
 
-/// The same; `fill` writes the content, and after an error of its the path is as it was.
+/// The same; `write` writes the content, and after an error of its the path is as it was.
 pub fn write_with<T, E>(
     path: &Path,
     mode: u32,
-    fill: impl FnOnce(&mut File) -> std::result::Result<T, E>,
+    write: impl FnOnce(&mut File) -> std::result::Result<T, E>,
 ) -> Result<std::result::Result<T, E>> {
     let temporary = temporary_beside(path);
     if_present(remove_file(&temporary))?;
     let attempt = || -> Result<std::result::Result<T, E>> {
         let mut file = create_new(&temporary, mode)?;
-        let filled = match fill(&mut file) {
-            Ok(filled) => filled,
+        let written = match write(&mut file) {
+            Ok(written) => written,
             Err(error) => {
                 remove_file(&temporary)?;
                 return Ok(Err(error));
@@ -186,7 +186,7 @@ pub fn write_with<T, E>(
         file.sync_all().map_err(FileError::doing("syncing", path))?;
         checkpoint(format_args!("file: a temporary one beside {}", path.display()));
         rename(&temporary, path)?;
-        Ok(Ok(filled))
+        Ok(Ok(written))
     };
     attempt().inspect_err(|_| {
         let _ = fs::remove_file(&temporary);

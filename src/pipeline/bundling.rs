@@ -4,7 +4,7 @@ use super::{Context, Failure, Prepared, fetching};
 use crate::{
     config,
     fetch::{FetchError, OpenBundle, Request, Verified, redacted},
-    model::{Architecture, Artifact, Component, Version},
+    model::{Architecture, Artifact, Component, DigestOrigin, Version},
 };
 
 /// Obtains and verifies everything that the configuration needs, each with where it comes from.
@@ -13,8 +13,11 @@ pub async fn collect_for_bundle(context: &Context, architectures: &[Architecture
     for architecture in architectures {
         for component in Component::ALL {
             let Some(version) = context.settings.version(component) else { continue };
-            let pinned = context.settings.pinned(component, *architecture);
-            let artifact = match pinned {
+            let known = context.settings.pinned(component, *architecture);
+            if architectures.len() > 1 && matches!(known, Some((_, DigestOrigin::Configuration))) {
+                return Err(Failure::PinnedForOne(component));
+            }
+            let artifact = match known {
                 Some((digest, origin)) => {
                     Artifact { component, version: version.clone(), architecture: *architecture, digest, origin }
                 }

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
 mod api_server;
+mod bundle;
 mod fetch;
 mod guard;
 mod kill;

@@ -73,6 +73,51 @@ async fn sys_a_fresh_install_brings_both_units_up_and_a_second_one_touches_nothi
     assert!(difference.is_empty(), "{difference}");
     let plan = machine.run(&[HOSTLET, "plan", "--exit-code"]).await.unwrap();
     assert!(plan.status.success() && plan.stdout.contains("Nothing to do"), "{plan}");
+    from_a_bundle_without_any_route(&machine).await;
+}
+
+/// The same node again, on the same machine: with nothing but a bundle, which is the only thing that has the artifacts.
+async fn from_a_bundle_without_any_route(machine: &Machine) {
+    let made = machine.run(&[HOSTLET, "bundle", "create", "-o", "/srv/node.bundle"]).await.unwrap();
+    assert!(made.status.success(), "{made}");
+    let digest = made.stdout.split("sources.bundle-digest = \"").nth(1).unwrap().split('"').next().unwrap();
+    machine.expect(&[HOSTLET, "uninstall"]).await.unwrap();
+    // The mirror goes on as the API server, which a node without internet has, too. It has no artifacts any more.
+    machine
+        .script(
+            "rm -rf /var/cache/hostlet /srv/mirror/kubelet /srv/mirror/flanneld /srv/mirror/cni*
+            ip -4 -brief address show scope global | awk '{ print $3 }' | cut -d/ -f1 | head -n1 > /srv/address
+            ip route flush table main; ip -6 route flush table main",
+        )
+        .await
+        .unwrap();
+    assert_eq!(machine.script("ip route; ls /srv/mirror | grep -E 'kubelet|flanneld|cni' || true").await.unwrap(), "");
+    let address = machine.read("/srv/address").await.unwrap();
+    let node = format!(
+        "[node]\nip = \"{0}\"\n[flannel]\ninterface = \"{0}\"\n\
+         [[preflight.waive]]\ncheck = \"route\"\nreason = \"this network has no gateway\"\n",
+        address.trim()
+    );
+    machine.write("/etc/hostlet/hostlet.d/60-air-gap.toml", node, 0o600).await.unwrap();
+
+    let output = install(machine, &[]).await;
+    assert_eq!(output.status.code(), Some(3), "without the bundle there is no way: {output}");
+    let other = format!("sources.bundle-digest={}", "0".repeat(64));
+    let output = install(machine, &["--bundle", "/srv/node.bundle", "--set", &other]).await;
+    assert_eq!(output.status.code(), Some(3), "{output}");
+    assert!(output.stderr.contains("another than the one that is pinned"), "{output}");
+    let pinned = format!("sources.bundle-digest={digest}");
+    let preflight = machine
+        .run(&[HOSTLET, "preflight", "--bundle", "/srv/node.bundle", "--set", &pinned, "--output", "json"])
+        .await
+        .unwrap();
+    let report: Value = serde_json::from_str(preflight.stdout.lines().last().unwrap()).unwrap();
+    let sources = report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == "sources").unwrap();
+    assert_eq!(sources["outcome"], "pass", "{report:#}");
+    let output = install(machine, &["--bundle", "/srv/node.bundle", "--set", &pinned]).await;
+    assert!(output.status.success(), "{output}");
+    let active = machine.expect(&["systemctl", "is-active", "kubelet.service", "flanneld.service"]).await.unwrap();
+    assert_eq!(active, "active\nactive\n");
 }
 
 #[tokio::test]

@@ -52,7 +52,9 @@ fn who_names_a_signer_requires_a_signature_unless_they_say_otherwise() {
 fn a_demand_without_a_signer_and_half_a_signer_and_two_of_them_are_refused() {
     let says = |text: &str, expected: &[&str]| {
         let problem = problem(with(text)).to_string();
-        expected.iter().for_each(|part| assert!(problem.contains(part), "no {part:?} in:\n{problem}"));
+        for part in expected {
+            assert!(problem.contains(part), "no {part:?} in:\n{problem}");
+        }
     };
     says("[sources.flanneld]\nsignature = \"require\"", &["nobody says whose", "sources.flanneld.minisign-key"]);
     says("[sources.kubelet]\ncertificate-identity = \"a@b.c\"", &["says nothing without", "certificate-oidc-issuer"]);

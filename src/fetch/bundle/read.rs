@@ -68,7 +68,6 @@ pub(super) fn visit(
         let found = entry.map_or_else(|error| error.to_string(), |entry| kind_and_name(&entry));
         return Err(BundleError::Unexpected { found, expected: "its end".to_owned() });
     }
-    drop(entries);
     let size = end(archive.into_inner(), whole)?;
     Ok(Checked { manifest, digest, size })
 }

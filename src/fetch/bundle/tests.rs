@@ -65,8 +65,10 @@ impl Place {
     }
 }
 
+type Member = (String, EntryType, Vec<u8>);
+
 /// The members of a bundle: name, kind and content, to put together anew.
-fn members(bundle: &[u8]) -> Vec<(String, EntryType, Vec<u8>)> {
+fn members(bundle: &[u8]) -> Vec<Member> {
     let mut archive = tar::Archive::new(bundle);
     let entries = archive.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
@@ -77,7 +79,7 @@ fn members(bundle: &[u8]) -> Vec<(String, EntryType, Vec<u8>)> {
     entries.collect()
 }
 
-fn rebuilt(members: &[(String, EntryType, Vec<u8>)]) -> Vec<u8> {
+fn rebuilt(members: &[Member]) -> Vec<u8> {
     let mut archive = Builder::new(Vec::new());
     for (name, kind, content) in members {
         let mut header = Header::new_ustar();
@@ -139,7 +141,7 @@ fn a_bundle_that_is_cut_off_anywhere_is_refused() {
 fn members_more_or_less_or_of_another_kind_name_or_size_are_refused() {
     let place = Place::new();
     let bundle = place.bundle();
-    let refused = |what: &str, change: &dyn Fn(&mut Vec<(String, EntryType, Vec<u8>)>)| {
+    let refused = |what: &str, change: &dyn Fn(&mut Vec<Member>)| {
         let mut members = members(&bundle);
         change(&mut members);
         let error = check(rebuilt(&members).as_slice()).expect_err(what);

@@ -165,9 +165,9 @@ impl Signatures {
         let again = vouched.clone();
         let verified = Verified::new(whole, vouched)?;
         if verified.is_ok() {
-            self.keep(&again)?
+            self.keep(&again)?;
         } else {
-            self.discard(&again)?
+            self.discard(&again)?;
         }
         Ok(verified)
     }

@@ -5,17 +5,17 @@ use std::process::Command;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hostlet::{
     fetch::Wrong,
-    model::{Scheme, SignaturePolicy, Signer},
+    model::{MinisignKey, Scheme, SignaturePolicy, Signer},
 };
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 
 use super::bench::Stage;
 
 /// A minisign key pair in a directory, made by minisign.
-struct Minisign(tempfile::TempDir);
+pub(super) struct Minisign(tempfile::TempDir);
 
 impl Minisign {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = Self(tempfile::tempdir().unwrap());
         key.run(&["-G", "-W", "-p", "key.pub", "-s", "key"]);
         key
@@ -27,11 +27,15 @@ impl Minisign {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn signer(&self) -> Signer {
-        Signer::Minisign(std::fs::read_to_string(self.0.path().join("key.pub")).unwrap().parse().unwrap())
+    pub(super) fn key(&self) -> MinisignKey {
+        std::fs::read_to_string(self.0.path().join("key.pub")).unwrap().parse().unwrap()
     }
 
-    fn sign(&self, content: &[u8], more: &[&str]) -> Vec<u8> {
+    fn signer(&self) -> Signer {
+        Signer::Minisign(self.key())
+    }
+
+    pub(super) fn sign(&self, content: &[u8], more: &[&str]) -> Vec<u8> {
         std::fs::write(self.0.path().join("file"), content).unwrap();
         self.run(&[&["-S", "-s", "key", "-m", "file"], more].concat());
         std::fs::read(self.0.path().join("file.minisig")).unwrap()

@@ -2,6 +2,7 @@
 //! they can be wrong.
 
 mod bench;
+mod bundled;
 mod keyless;
 mod keys;
 mod recorded;
