@@ -2,18 +2,25 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use super::Evidence;
 use crate::{
     host::files::{self, FileError},
-    model::Digest,
+    model::{Digest, Scheme},
 };
 
-/// Removes verified files and partial downloads of digests that are not wanted. What is named otherwise is not ours, and a
+/// A name without what says that it is a partial download or the evidence of a signature.
+fn stem(name: &str) -> &str {
+    let evidence = Scheme::ALL.map(Evidence::suffix);
+    evidence.into_iter().chain([".partial"]).find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+}
+
+/// Removes verified files, what proves their signatures, and partial downloads of digests that are not wanted. What is named otherwise is not ours, and a
 /// partial download that somebody holds is under way: both stay. Blocking.
 pub fn sweep(cache: &Path, wanted: &BTreeSet<Digest>) -> Result<Vec<Digest>, FileError> {
     let mut removed = Vec::new();
     for name in files::names(cache)? {
         let partial = name.strip_suffix(".partial");
-        let Ok(digest) = partial.unwrap_or(&name).parse::<Digest>() else { continue };
+        let Ok(digest) = stem(&name).parse::<Digest>() else { continue };
         if wanted.contains(&digest) {
             continue;
         }
@@ -38,14 +45,14 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let [wanted, stale, under_way] = [b"wanted", b"stale!", b"going!"].map(|text| Digest::of(text));
         let partial = |digest: &Digest| format!("{digest}.partial");
-        for name in
-            [wanted.to_string(), stale.to_string(), partial(&wanted), partial(&stale), partial(&under_way), "notes".into()]
-        {
+        let evidence = |digest: &Digest| format!("{digest}{}", Evidence::suffix(Scheme::Keyless));
+        let names = [wanted, stale].map(|digest| [digest.to_string(), partial(&digest), evidence(&digest)]);
+        for name in names.concat().into_iter().chain([partial(&under_way), "notes".to_owned()]) {
             files::write(&cache.path().join(name), b"x", 0o600).unwrap();
         }
         let _held = files::open_exclusive(&cache.path().join(partial(&under_way))).unwrap().unwrap();
-        assert_eq!(sweep(cache.path(), &[wanted].into()).unwrap(), [stale, stale]);
-        let mut left = [wanted.to_string(), partial(&wanted), partial(&under_way), "notes".to_owned()];
+        assert_eq!(sweep(cache.path(), &[wanted].into()).unwrap(), [stale, stale, stale]);
+        let mut left = [wanted.to_string(), partial(&wanted), evidence(&wanted), partial(&under_way), "notes".to_owned()];
         left.sort();
         assert_eq!(files::names(cache.path()).unwrap(), left);
         assert_eq!(sweep(&cache.path().join("none"), &BTreeSet::new()).unwrap(), []);

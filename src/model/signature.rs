@@ -79,6 +79,11 @@ pub enum Scheme {
     Minisign,
 }
 
+impl Scheme {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Keyless, Self::CosignKey, Self::Minisign];
+}
+
 /// A minisign public key: the second line of `minisign.pub`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinisignKey(PublicKey, String);

@@ -263,3 +263,24 @@ fn the_host_name_becomes_the_node_name_in_lower_case_or_is_refused_with_the_reme
     let no_route = NodeFacts { default_sources: Vec::new(), ..facts().node };
     assert!(identity(&settings(&[]), &no_route).unwrap_err().to_string().contains("node.ip"));
 }
+
+#[test]
+fn a_signature_that_is_required_now_and_was_not_verified_then_is_fetched_for() {
+    use crate::model::{Component, Scheme, Signature, SignaturePolicy, Signed, Signer};
+    let mut wanted = want(&settings(&[]), &facts());
+    let mut observed = installed(&wanted);
+    let signer = Signer::Keyless { identity: "a@b.c".to_owned(), issuer: "https://d".to_owned() };
+    wanted.signatures.insert(Component::Kubelet, SignaturePolicy::IfAvailable(signer.clone()));
+    assert!(compare(&wanted, &observed, false).is_empty());
+    wanted.signatures.insert(Component::Kubelet, SignaturePolicy::Require(signer.clone()));
+    let plan = compare(&wanted, &observed, false);
+    let fetched: Vec<_> = plan.fetch.iter().map(|artifact| artifact.component).collect();
+    assert_eq!(fetched, [Component::Kubelet]);
+    assert!(plan.generation.unwrap().contains("a signature of kubelet"), "a new generation remembers it");
+    let issuer = Some("https://d".to_owned());
+    let made = Signed { scheme: Scheme::Keyless, signer: "a@b.c".to_owned(), issuer, time: None, log_index: None };
+    let kubelet = wanted.artifacts.iter().find(|artifact| artifact.component == Component::Kubelet).unwrap().store_name();
+    let stored = &mut observed.current.as_mut().unwrap().stored;
+    stored.signatures.insert(kubelet, Signature::Verified(made));
+    assert!(compare(&wanted, &observed, false).is_empty());
+}

@@ -60,6 +60,11 @@ async fn a_signature_travels_with_its_file() {
     let signed = verified.signature().signed().unwrap();
     assert!(kubernetes().made(signed) && signed.time.is_some(), "{signed:?}");
     assert_eq!(carried.stage.asked_log(), asked);
+    // Whoever looks later finds what proves it beside the executable, and where it says what is in force.
+    let opt = carried.stage.bench.directory.path().join("opt");
+    hostlet::generation::admit(&opt, &verified).unwrap();
+    let stored = opt.join("store").join(verified.artifact().store_name()).join("kubelet.sigstore.json");
+    assert_eq!(std::fs::read(stored).unwrap(), verified.evidence().unwrap().content());
     // A digest that nobody else knows counts, since the signature proves it.
     assert_eq!(carried.artifact(&require()).unwrap().origin, DigestOrigin::Bundle);
     let stranger = Signer::Keyless { identity: "a@b.c".into(), issuer: "https://d".into() };
