@@ -16,7 +16,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    config,
+    config::{self, Site},
     model::{Artifact, Digest},
     output::Events,
 };
@@ -31,8 +31,8 @@ const LARGEST: u64 = 1 << 30;
 pub struct Request {
     /// What it is; its digest decides.
     pub artifact: Artifact,
-    /// Its source: https or file.
-    pub url: Url,
+    /// Where it may come from, the first one first.
+    pub sites: Vec<Site>,
 }
 
 /// Obtains files. Cheap to clone.
@@ -70,7 +70,7 @@ impl Fetcher {
         let mut tasks = JoinSet::new();
         for (position, request) in requests.into_iter().enumerate() {
             let inner = Arc::clone(&self.0);
-            let subject = Subject::artifact(&request.artifact, &request.url);
+            let subject = Subject::artifact(&request.artifact, &request.sites[0].url);
             tasks.spawn(async move {
                 let outcome = inner.obtain(&request, &subject).await;
                 (position, outcome)
@@ -135,8 +135,6 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         model::{Architecture, Component, DigestOrigin},
@@ -145,8 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_bytes_than_were_announced_do_not_pass_the_limit() {
-        let sources =
-            config::Sources { ca_file: None, stall_timeout: Duration::from_secs(1), attempts: 1, components: BTreeMap::new() };
+        let sources = config::Sources { stall_timeout: Duration::from_secs(1), attempts: 1, ..config::Sources::default() };
         let directory = tempfile::tempdir().unwrap();
         let mut fetcher = Fetcher::new(&sources, directory.path().join("cache"), Arc::new(Silent)).unwrap();
         Arc::get_mut(&mut fetcher.0).unwrap().largest = 10;
@@ -159,7 +156,8 @@ mod tests {
         };
         // A regular file whose size is said to be 0.
         let url = "file:///proc/self/status".parse().unwrap();
-        let error = fetcher.fetch_all(vec![Request { artifact, url }]).await.unwrap_err();
+        let sites = vec![Site::of(url)];
+        let error = fetcher.fetch_all(vec![Request { artifact, sites }]).await.unwrap_err();
         assert!(error.to_string().contains("larger than 10 bytes"), "{error}");
         assert!(crate::host::files::names(&directory.path().join("cache")).unwrap().is_empty());
     }

@@ -53,8 +53,9 @@ async fn published(
 ) -> Result<Artifact, Failure> {
     let architecture = identity.architecture;
     let bug = || Failure::Bug(format!("no digest and no published checksum for {component} {version} ({architecture})"));
-    let url = context.settings.sidecar(component, architecture).ok_or_else(bug)?;
-    let digest = fetcher(context)?.sidecar_digest(&url).await?;
+    let sites = context.settings.checksum_files(component, architecture);
+    let site = sites.first().ok_or_else(bug)?;
+    let digest = fetcher(context)?.sidecar_digest(&site.url).await?;
     Ok(Artifact { component, version: version.clone(), architecture, digest, origin: DigestOrigin::Sidecar })
 }
 
@@ -65,13 +66,10 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
     }
     context.events.emit(Event::Stage { name: "fetch" });
     let request = |artifact: &Artifact| {
-        let source = context.settings.sources.components.get(&artifact.component);
-        let source = source.ok_or_else(|| Failure::Bug(format!("no source for {}", artifact.component)))?;
-        let url = source.url.fill(&artifact.version, artifact.architecture);
-        let url = url.map_err(|invalid| Failure::Bug(invalid.to_string()))?;
-        Ok::<_, Failure>(Request { artifact: artifact.clone(), url })
+        let sites = context.settings.sites(artifact.component, artifact.architecture);
+        Request { artifact: artifact.clone(), sites }
     };
-    let requests = prepared.plan.fetch.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+    let requests = prepared.plan.fetch.iter().map(request).collect();
     let fetcher = fetcher(context)?;
     tokio::select! {
         verified = fetcher.fetch_all(requests) => Ok(verified?),

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Instant};
 
 use hostlet::{
-    config::{Source, UrlTemplate},
+    config::{Location, Source, UrlTemplate},
     model::{Component, Digest},
     preflight::{Outcome, Subject},
 };
@@ -21,7 +21,8 @@ fn digest() -> Digest {
 fn kubelet_from(url: &str) -> Subject {
     let mut subject = subject();
     let url: UrlTemplate = url.parse().unwrap();
-    subject.settings.sources.components.insert(Component::Kubelet, Source { url, digest: Some(digest()) });
+    let source = Source { locations: vec![Location::of(url)], digest: Some(digest()), trust_on_first_use: false };
+    subject.settings.sources.components.insert(Component::Kubelet, source);
     subject
 }
 

@@ -5,6 +5,7 @@ mod files;
 mod properties;
 mod refused;
 mod refused_together;
+mod sources;
 
 use super::{ConfigError, Fragment, Problem, Settings};
 

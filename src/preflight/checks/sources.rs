@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use url::Url;
 
 use crate::{
+    config::Site,
     fetch::{Answering, NoAnswer, Prober, Problem},
     host::{
         detached,
@@ -53,7 +54,7 @@ fn answering(subject: Arc<Subject>, until: Instant) -> Looking {
 fn missing(subject: &Subject) -> Result<Vec<(Component, Url)>, FileError> {
     let mut missing = Vec::new();
     for component in Component::ALL {
-        if let Some(url) = subject.settings.url(component, subject.identity.architecture)
+        if let Some(Site { url, .. }) = subject.settings.sites(component, subject.identity.architecture).into_iter().next()
             && !is_present(subject, component)?
         {
             missing.push((component, url));

@@ -1,14 +1,13 @@
 //! What every test here needs: a server that is trusted, a cache, and an ear for events.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use hostlet::{
-    config::Sources,
+    config::{Site, Sources},
     fetch::{FetchError, Fetcher, Request, Verified},
     model::{Architecture, Artifact, Component, Digest, DigestOrigin},
     output::{Event, Events, Sink},
@@ -42,7 +41,7 @@ impl Bench {
         let server = Server::start().await;
         let ca_file = directory.path().join("ca.pem");
         std::fs::write(&ca_file, &server.authority).unwrap();
-        let sources = Sources { ca_file: Some(ca_file), stall_timeout: STALL, attempts: 4, components: BTreeMap::new() };
+        let sources = Sources { ca_file: Some(ca_file), stall_timeout: STALL, ..Sources::default() };
         Self { directory, server, sources, recorder: Arc::default() }
     }
 
@@ -109,7 +108,7 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
 }
 
 pub(super) fn request(content: &[u8], url: &Url) -> Request {
-    Request { artifact: artifact(Component::Kubelet, content), url: url.clone() }
+    Request { artifact: artifact(Component::Kubelet, content), sites: vec![Site::of(url.clone())] }
 }
 
 pub(super) fn artifact(component: Component, content: &[u8]) -> Artifact {
