@@ -21,8 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Cli, Command, Global, OutputFormat},
-    config::{Configuration, Fragment, Settings},
-    host::{files::FileError, fragments, signals},
+    config::{Catalog, ConfigError, Configuration, Fragment, Settings},
+    host::{
+        files::{self, FileError},
+        fragments, signals,
+    },
     output::{self, Event, Events, Format, Outcome, Verbosity},
     pipeline::{Context, Failure},
 };
@@ -156,7 +159,11 @@ fn configuration(global: &Global) -> Result<Configuration, Failure> {
     }
     let fragments: Vec<Fragment> =
         files.into_iter().map(|file| Fragment { name: file.path.display().to_string(), text: file.text }).collect();
-    Ok(Configuration::new(&global.config, fragments, global.set.clone()))
+    let configuration = Configuration::new(&global.config, fragments, global.set.clone());
+    let Some(named) = configuration.catalog_file() else { return Ok(configuration) };
+    let text = files::read_text(&named.path).map_err(|error| ConfigError::of("sources.catalog-file", error))?;
+    let own = Catalog::read(&Fragment { name: named.path.display().to_string(), text })?;
+    Ok(configuration.with_catalog(if named.replaces { own } else { own.before(&Catalog::builtin()) }))
 }
 
 fn settings(global: &Global) -> Result<Settings, Failure> {

@@ -23,20 +23,23 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use std::sync::LazyLock;
+use std::{path::PathBuf, sync::LazyLock};
 
 use serde::Deserialize;
 use serde_json::Value;
 use toml::{Spanned, de::DeTable};
 
+pub use catalog::Catalog;
 pub use problem::{ConfigError, Place, Problem};
 pub use remembered::{Configuration, Remembered};
 pub use settings::{
-    Backend, Bundle, CertificateAuthority, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel, FlannelIdentity, Group,
-    Kubelet, Mesh, Node, Peer, Preflight, Role, Runtime, Settings, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
+    Backend, Bundle, CertificateAuthority, ClientIdentity, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel,
+    FlannelIdentity, Group, Kubelet, Location, Mesh, Node, Peer, Preflight, ProxyChoice, Role, Runtime, Settings, Site, Source,
+    Sources, Taint, UrlTemplate, WaitFor, Waiver,
 };
 pub use text::Fragment;
 
+use nouns::AbsolutePath;
 use problems::Problems;
 use raw::Raw;
 use text::Texts;
@@ -44,6 +47,11 @@ use text::Texts;
 /// Reads fragments, each laid over those before it: tables are merged deeply, anything else is replaced, lists included.
 /// Then each of `sets` (`key=value`) replaces one key; its value is read as TOML, or else taken as text.
 pub fn parse(fragments: &[Fragment], sets: &[String]) -> Result<Settings, ConfigError> {
+    parse_with(fragments, sets, Catalog::builtin())
+}
+
+/// The same with the catalog in force, which is read first where the configuration names one: see [`catalog_file`].
+pub fn parse_with(fragments: &[Fragment], sets: &[String], catalog: Catalog) -> Result<Settings, ConfigError> {
     let texts = Texts::new(fragments, sets);
     let mut problems = Problems::new(&texts);
     let mut merged = DeTable::new();
@@ -69,8 +77,31 @@ pub fn parse(fragments: &[Fragment], sets: &[String]) -> Result<Settings, Config
             return problems.finish(None);
         }
     };
-    let settings = build::settings(raw, &mut problems);
+    let settings = build::settings(raw, catalog, &mut problems);
     problems.finish(settings)
+}
+
+/// The catalog that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// It takes the place of hostlet's own, instead of going before that.
+    pub replaces: bool,
+}
+
+/// Which file has to be read for [`parse_with`]. None as well where a fragment cannot be read: parsing says why.
+#[must_use]
+pub fn catalog_file(fragments: &[Fragment], sets: &[String]) -> Option<CatalogFile> {
+    let texts = Texts::new(fragments, sets);
+    let mut merged = DeTable::new();
+    for tree in texts.trees() {
+        text::merge(&mut merged, tree.ok()?);
+    }
+    let sources = merged.get("sources")?.get_ref().as_table()?.clone();
+    let path: AbsolutePath = sources.get("catalog-file")?.get_ref().as_str()?.parse().ok()?;
+    let builtin = sources.get("builtin-catalog").and_then(|value| value.get_ref().as_bool());
+    Some(CatalogFile { path: path.0, replaces: builtin == Some(false) })
 }
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(make_schema);

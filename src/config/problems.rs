@@ -62,6 +62,12 @@ impl<'t> Problems<'t> {
         push(&mut self.found, at.start, problem)
     }
 
+    /// A mistake at a position, unless the same stands there already: what is said once may count for several components.
+    pub(super) fn add_once(&mut self, at: &Span, message: &str) -> Option<&mut Problem> {
+        let same = |(position, problem): &(usize, Problem)| *position == at.start && problem.message == message;
+        if self.found.iter().any(same) { None } else { Some(self.add(at, message)) }
+    }
+
     /// A mistake at a key whose value is hidden if the key sounds like a credential's.
     pub(super) fn add_secretive(&mut self, at: &Span, message: impl Display, key: &str) -> &mut Problem {
         let key = key.to_lowercase();

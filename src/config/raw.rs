@@ -9,8 +9,11 @@ use serde::Deserialize;
 use super::{
     given::{Field, OneOrMany},
     kubelet_fields::KubeletConfig,
-    nouns::{AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, RekorUrl, Seconds, Server, ServiceAddress, SocketPath},
-    settings::{Group, Role, Taint, UrlTemplate},
+    nouns::{
+        AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, ProxyException, RekorUrl, Seconds, Server, ServiceAddress,
+        SocketPath,
+    },
+    settings::{Group, Location, ProxyChoice, Role, Taint, UrlTemplate},
 };
 use crate::model::{Cidr, CosignKey, Digest, MinisignKey, NodeAddress, NodeName, Port, UnitName, Version};
 
@@ -173,12 +176,32 @@ pub(super) struct RawRuntime {
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(inline)]
 pub(super) struct RawSources {
+    /// Mirrors that every component is asked for first: URLs or directories, the first one first.
+    pub(super) mirrors: OneOrMany<RawLocation>,
+    /// Whether the projects' own servers are asked after the mirrors.
+    pub(super) upstream: Field<bool>,
     /// A PEM file with authorities that are trusted for downloads beside the system's.
     pub(super) ca_file: Field<AbsolutePath>,
+    /// A PEM file with this node's certificate, for mirrors that ask for one.
+    pub(super) client_certificate_file: Field<AbsolutePath>,
+    /// The PEM file with the key of client-certificate-file.
+    pub(super) client_key_file: Field<AbsolutePath>,
+    /// A netrc(5) file with the credentials of mirrors and of the proxy.
+    pub(super) netrc_file: Field<AbsolutePath>,
+    /// The proxy's URL, or direct for none; by default what HTTPS_PROXY and HTTP_PROXY say.
+    pub(super) proxy: Field<ProxyChoice>,
+    /// Hosts, domains, addresses and networks that are reached without the proxy; by default what NO_PROXY says.
+    pub(super) no_proxy: OneOrMany<ProxyException>,
     /// How long one attempt may go without a byte: a duration such as 30s, or seconds.
     pub(super) stall_timeout: Field<Seconds>,
-    /// How often each file is attempted.
+    /// Bytes a second; what comes more slowly over stall-timeout counts as stalled. 0 turns that off.
+    pub(super) minimum_rate: Field<u64>,
+    /// How often each file is attempted at each source.
     pub(super) attempts: Field<u32>,
+    /// A file with releases and their digests, in the format of hostlet's own catalog, which it goes before.
+    pub(super) catalog_file: Field<AbsolutePath>,
+    /// Whether hostlet's own catalog counts beside catalog-file.
+    pub(super) builtin_catalog: Field<bool>,
     /// sigstore's trusted_root.json; by default that of the public instance, which is built in.
     pub(super) trust_root_file: Field<AbsolutePath>,
     /// The transparency log (Rekor) that proves when a file was signed.
@@ -204,10 +227,12 @@ pub(super) struct RawSources {
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(inline)]
 pub(super) struct RawSource {
-    /// An https:// or file:// URL, in which {version} (without v) and {arch} (amd64, arm64) are filled in.
-    pub(super) url: Field<UrlTemplate>,
+    /// Where it comes from, instead of the mirrors and upstream: a URL or path, or a list, the first one first.
+    pub(super) url: OneOrMany<RawLocation>,
     /// The SHA-256 of the file for the configured version and this node's processor.
     pub(super) digest: Field<Digest>,
+    /// Whether the checksum published beside it is taken, once, where nothing else says its digest.
+    pub(super) trust_on_first_use: Field<bool>,
     /// Whether its signature is verified: require, if-available or off.
     pub(super) signature: Field<SignatureMode>,
     /// The identity in the certificate of a keyless signature, as cosign's --certificate-identity.
@@ -227,6 +252,59 @@ pub(super) struct RawSigner {
     pub(super) certificate_oidc_issuer: Field<String>,
     pub(super) cosign_key: Field<CosignKey>,
     pub(super) minisign_key: Field<MinisignKey>,
+}
+
+/// An element of `sources.mirrors` or `sources.*.url`: a URL, or a table with it.
+#[derive(Debug)]
+pub(super) struct RawLocation(pub(super) Location);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct LocationTable {
+    url: UrlTemplate,
+    #[serde(default)]
+    allow_http: bool,
+    header_file: Option<AbsolutePath>,
+}
+
+impl<'de> Deserialize<'de> for RawLocation {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(deserializer)?;
+        let wrong = |error: toml::de::Error| serde::de::Error::custom(error.message());
+        if value.is_table() {
+            let table = LocationTable::deserialize(value).map_err(wrong)?;
+            let header_file = table.header_file.map(|path| path.0);
+            return Ok(Self(Location { template: table.url, allow_http: table.allow_http, header_file }));
+        }
+        let template = UrlTemplate::deserialize(value).map_err(wrong)?;
+        Ok(Self(Location::of(template)))
+    }
+}
+
+impl JsonSchema for RawLocation {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Location".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": ["string", "object"],
+            "description": "A URL or an absolute path, with placeholders, or a table with it as url.",
+            "properties": {
+                "url": { "type": "string", "description": "A URL or an absolute path, with placeholders." },
+                "allow-http": {
+                    "type": "boolean",
+                    "description": "Whether plain http is taken, which needs a digest that is known before."
+                },
+                "header-file": { "type": "string", "description": "A file with header lines for requests to it." }
+            },
+            "additionalProperties": false
+        })
+    }
 }
 
 /// `[preflight]`

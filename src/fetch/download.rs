@@ -30,7 +30,7 @@ impl Inner {
     /// Finds or fetches it, verified.
     pub(super) async fn obtain(&self, request: &Request, subject: &Subject) -> Result<Verified, FetchError> {
         let fail = |problem| FetchError::fetching(subject, 1, problem);
-        client::accepted(&request.url).map_err(fail)?;
+        client::accepted(&request.sites[0].url).map_err(fail)?;
         // The semaphore is never closed; were it, nothing would be lost but the limit.
         let _slot = self.slots.acquire().await.ok();
         let vouched = self.vouch(request, subject).await?;
@@ -52,7 +52,7 @@ impl Inner {
             what: subject.what.clone(),
             digest: &request.artifact.digest,
             policy: &request.signature,
-            sources: std::slice::from_ref(&request.url),
+            sources: &request.sites,
         };
         let vouched = self.signatures.vouch(&candidate, self).await;
         vouched.map_err(|problem| FetchError::signature(&request.artifact, &request.signature, problem))
@@ -122,7 +122,7 @@ impl Inner {
         // A kill may have come between the last byte and the rename.
         let mut html = false;
         if partial.lock().digest() != request.artifact.digest {
-            let (mut body, total, is_html) = self.open(&request.url, partial).await?;
+            let (mut body, total, is_html) = self.open(&request.sites[0].url, partial).await?;
             html = is_html;
             if total.is_some_and(|total| total > self.largest) {
                 return Err(Problem::TooLarge { announced: total, limit: self.largest });

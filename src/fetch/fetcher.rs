@@ -17,7 +17,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    config,
+    config::{self, Site},
     model::{Artifact, Digest, SignaturePolicy},
     output::Events,
 };
@@ -32,8 +32,8 @@ pub(super) const LARGEST: u64 = 1 << 30;
 pub struct Request {
     /// What it is; its digest decides.
     pub artifact: Artifact,
-    /// Its source: https or file.
-    pub url: Url,
+    /// Where it may come from, the first one first.
+    pub sites: Vec<Site>,
     /// What is asked of its signature.
     pub signature: SignaturePolicy,
 }
@@ -76,7 +76,7 @@ impl Fetcher {
         let mut tasks = JoinSet::new();
         for (position, request) in requests.into_iter().enumerate() {
             let inner = Arc::clone(&self.0);
-            let subject = Subject::artifact(&request.artifact, &request.url);
+            let subject = Subject::artifact(&request.artifact, &request.sites[0].url);
             tasks.spawn(async move {
                 let outcome = inner.obtain(&request, &subject).await;
                 (position, outcome)
@@ -125,6 +125,13 @@ impl Reach for Inner {
         self.client.get().await
     }
 
+    async fn nearby(&self, site: &Site, limit: u64) -> Result<Vec<u8>, Problem> {
+        self.small(&site.url, limit).await
+    }
+}
+
+impl Inner {
+    /// A small file, whole.
     async fn small(&self, url: &Url, limit: u64) -> Result<Vec<u8>, Problem> {
         client::accepted(url)?;
         let mut body = if url.scheme() == "file" {
@@ -157,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_bytes_than_were_announced_do_not_pass_the_limit() {
-        let sources = config::Sources { attempts: 1, ..config::Sources::default() };
+        let sources = config::Sources { stall_timeout: Duration::from_secs(1), attempts: 1, ..config::Sources::default() };
         let directory = tempfile::tempdir().unwrap();
         let mut fetcher = Fetcher::new(&sources, directory.path().join("cache"), Arc::new(Silent)).unwrap();
         Arc::get_mut(&mut fetcher.0).unwrap().largest = 10;
@@ -170,7 +177,8 @@ mod tests {
         };
         // A regular file whose size is said to be 0.
         let url = "file:///proc/self/status".parse().unwrap();
-        let error = fetcher.fetch_all(vec![Request { artifact, url, signature: SignaturePolicy::Off }]).await.unwrap_err();
+        let sites = vec![Site::of(url)];
+        let error = fetcher.fetch_all(vec![Request { artifact, sites, signature: SignaturePolicy::Off }]).await.unwrap_err();
         assert!(error.to_string().contains("larger than 10 bytes"), "{error}");
         assert!(crate::host::files::names(&directory.path().join("cache")).unwrap().is_empty());
     }

@@ -96,6 +96,8 @@ serde_as_text!(Architecture, "amd64 or arm64");
 pub enum DigestOrigin {
     /// hostlet's built-in catalog.
     Catalog,
+    /// The user's own catalog.
+    CatalogFile,
     /// The user's configuration.
     Configuration,
     /// A checksum file beside the artifact: the same origin as the bytes, so integrity and not authenticity.

@@ -23,10 +23,11 @@ pub async fn collect_for_bundle(context: &Context, architectures: &[Architecture
                 }
                 None => fetching::published(context, *architecture, component, version).await?,
             };
-            requests.push(fetching::request(context, &artifact)?);
+            requests.push(fetching::request(context, &artifact));
         }
     }
-    let sources: Vec<String> = requests.iter().map(|request: &Request| redacted(&request.url)).collect();
+    let from = |request: &Request| request.sites.first().map(|site| redacted(&site.url)).unwrap_or_default();
+    let sources: Vec<String> = requests.iter().map(from).collect();
     let verified = fetching::download(context, requests).await?;
     Ok(verified.into_iter().zip(sources).collect())
 }

@@ -55,8 +55,9 @@ pub(super) async fn published(
     version: &Version,
 ) -> Result<Artifact, Failure> {
     let bug = || Failure::Bug(format!("no digest and no published checksum for {component} {version} ({architecture})"));
-    let url = context.settings.sidecar(component, architecture).ok_or_else(bug)?;
-    let digest = fetcher(context)?.sidecar_digest(&url).await?;
+    let sites = context.settings.checksum_files(component, architecture);
+    let site = sites.first().ok_or_else(bug)?;
+    let digest = fetcher(context)?.sidecar_digest(&site.url).await?;
     Ok(Artifact { component, version: version.clone(), architecture, digest, origin: DigestOrigin::Sidecar })
 }
 
@@ -69,17 +70,14 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
     if let Some(bundle) = &context.settings.sources.bundle {
         return bundling::obtain(context, bundle, prepared).await;
     }
-    let requests = prepared.plan.fetch.iter().map(|artifact| request(context, artifact)).collect::<Result<Vec<_>, _>>()?;
+    let requests = prepared.plan.fetch.iter().map(|artifact| request(context, artifact)).collect();
     download(context, requests).await
 }
 
 /// Where an artifact comes from, and what is asked of it.
-pub(super) fn request(context: &Context, artifact: &Artifact) -> Result<Request, Failure> {
-    let source = context.settings.sources.components.get(&artifact.component);
-    let source = source.ok_or_else(|| Failure::Bug(format!("no source for {}", artifact.component)))?;
-    let url = source.url.fill(&artifact.version, artifact.architecture);
-    let url = url.map_err(|invalid| Failure::Bug(invalid.to_string()))?;
-    Ok(Request { artifact: artifact.clone(), url, signature: source.signature.clone() })
+pub(super) fn request(context: &Context, artifact: &Artifact) -> Request {
+    let sites = context.settings.sites(artifact.component, artifact.architecture);
+    Request { artifact: artifact.clone(), sites, signature: context.settings.signature(artifact.component) }
 }
 
 pub(super) async fn download(context: &Context, requests: Vec<Request>) -> Result<Vec<Verified>, Failure> {

@@ -12,6 +12,7 @@ use crate::{
 };
 
 const MINIMAL: &str = r#"
+    sources.flannel-cni.trust-on-first-use = true
     [cluster]
     server = "https://10.0.0.1:6443"
     ca = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"

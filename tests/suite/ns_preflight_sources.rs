@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Instant};
 
 use hostlet::{
-    config::{Source, UrlTemplate},
+    config::{Location, Source, UrlTemplate},
     model::{Component, Digest, SignaturePolicy},
     preflight::{Outcome, Subject},
 };
@@ -21,11 +21,13 @@ fn digest() -> Digest {
 fn kubelet_from(url: &str) -> Subject {
     let mut subject = subject();
     let url: UrlTemplate = url.parse().unwrap();
-    subject
-        .settings
-        .sources
-        .components
-        .insert(Component::Kubelet, Source { url, digest: Some(digest()), signature: SignaturePolicy::Off });
+    let source = Source {
+        locations: vec![Location::of(url)],
+        digest: Some(digest()),
+        trust_on_first_use: false,
+        signature: SignaturePolicy::Off,
+    };
+    subject.settings.sources.components.insert(Component::Kubelet, source);
     subject
 }
 

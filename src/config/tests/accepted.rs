@@ -8,7 +8,7 @@ use crate::{
 
 #[test]
 fn the_minimal_configuration_has_sensible_defaults_for_the_rest() {
-    assert!(config::minimal().lines().count() <= 10);
+    assert!(config::minimal().lines().count() <= 12);
     let settings = accepted(config::minimal());
     let cluster = settings.cluster.as_ref().unwrap();
     assert_eq!(cluster.server.as_str(), "https://10.0.1.1:6443/");
@@ -44,7 +44,9 @@ fn nothing_at_all_is_a_standalone_kubelet_without_flannel() {
 
 #[test]
 fn standalone_with_etcd_has_flannel() {
-    let settings = accepted("[flannel]\ndatastore = \"etcd\"\netcd.endpoints = \"http://10.0.1.2:2379\"");
+    let settings = accepted(
+        "sources.flannel-cni.trust-on-first-use = true\n[flannel]\ndatastore = \"etcd\"\netcd.endpoints = \"http://10.0.1.2:2379\"",
+    );
     let Datastore::Etcd { endpoints, prefix, tls } = settings.flannel.unwrap().datastore else { panic!("not etcd") };
     assert_eq!((endpoints.len(), prefix.as_str(), tls.is_none()), (1, "/coreos.com/network", true));
 }
@@ -136,17 +138,16 @@ fn the_dns_address_follows_the_services_network() {
 }
 
 #[test]
-fn a_pin_comes_before_the_catalog_and_the_sidecar_is_offered_where_there_is_one() {
+fn a_pin_comes_before_the_catalog_and_published_checksums_are_offered_where_they_are_allowed() {
     let settings = accepted(config::minimal());
     let (digest, origin) = settings.pinned(Component::Kubelet, Architecture::Amd64).unwrap();
     assert_eq!((&digest.to_string()[..8], origin), ("cf2562db", DigestOrigin::Catalog));
     assert_eq!(settings.pinned(Component::FlannelCni, Architecture::Amd64), None);
-    let sidecar = settings.sidecar(Component::FlannelCni, Architecture::Arm64).unwrap();
-    assert!(
-        sidecar.as_str().ends_with("/v1.9.1-flannel1/cni-plugin-flannel-linux-arm64-v1.9.1-flannel1.tgz.sha256"),
-        "{sidecar}"
-    );
-    assert_eq!(settings.sidecar(Component::Flanneld, Architecture::Amd64), None);
+    let files = settings.checksum_files(Component::FlannelCni, Architecture::Arm64);
+    let ends: Vec<_> = files.iter().map(|site| site.url.path().rsplit_once('/').unwrap().1).collect();
+    let old_name = "cni-plugin-flannel-linux-arm64-v1.9.1-flannel1.tgz.sha256";
+    assert_eq!(ends, ["cni-plugin-flannel-linux-arm64-v1.9.1.tgz.sha256", old_name]);
+    assert_eq!(settings.checksum_files(Component::Kubelet, Architecture::Amd64), []);
 
     let pin = "ab".repeat(32);
     let text = format!("[sources.flanneld]\ndigest = \"sha256:{pin}\"\nurl = \"file:///srv/flanneld?v={{version}}\"");
@@ -156,10 +157,11 @@ fn a_pin_comes_before_the_catalog_and_the_sidecar_is_offered_where_there_is_one(
 }
 
 #[test]
-fn a_sidecars_url_keeps_the_query() {
-    let settings = accepted("[sources.kubelet]\nurl = \"https://mirror/{arch}/kubelet?sig=1\"");
-    let sidecar = settings.sidecar(Component::Kubelet, Architecture::Amd64).unwrap();
-    assert_eq!(sidecar.as_str(), "https://mirror/amd64/kubelet.sha256?sig=1");
+fn a_checksum_files_url_keeps_the_query_and_is_never_plain_http() {
+    let url = "[{ url = \"http://m/x\", allow-http = true }, \"https://mirror/{arch}/kubelet?sig=1\"]";
+    let settings = accepted(&format!("[sources.kubelet]\nurl = {url}\ntrust-on-first-use = true"));
+    let files = settings.checksum_files(Component::Kubelet, Architecture::Amd64);
+    assert_eq!(files.iter().map(|site| site.url.as_str()).collect::<Vec<_>>(), ["https://mirror/amd64/kubelet.sha256?sig=1"]);
 }
 
 #[test]
@@ -167,7 +169,8 @@ fn a_version_outside_the_catalog_is_taken_with_a_pin() {
     let text = config::minimal().replace("[flannel]", "[flannel]\nversion = \"0.28.9\"");
     let pinned = format!("{text}\n[sources.flanneld]\ndigest = \"{}\"", "0".repeat(64));
     assert_eq!(accepted(&pinned).flannel.unwrap().version, Version::new(0, 28, 9));
-    assert_eq!(accepted("[kubelet]\nversion = \"1.37.1\"").kubelet.version, Version::new(1, 37, 1));
+    let trusting = "[kubelet]\nversion = \"1.37.1\"\n[sources.kubelet]\ntrust-on-first-use = true";
+    assert_eq!(accepted(trusting).kubelet.version, Version::new(1, 37, 1));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod properties;
 mod refused;
 mod refused_together;
 mod signatures;
+mod sources;
 
 use super::{ConfigError, Fragment, Problem, Settings};
 

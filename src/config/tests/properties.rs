@@ -83,7 +83,7 @@ proptest! {
     ) {
         let address = std::net::Ipv4Addr::from_bits(address | 0x0100_0000 & 0x7fff_ffff);
         let text = format!(
-            "[node]\nname = {name:?}\n[kubelet]\nhealth-timeout = {seconds}\n[flannel]\ndatastore = \"etcd\"\n\
+            "sources.flannel-cni.trust-on-first-use = true\n[node]\nname = {name:?}\n[kubelet]\nhealth-timeout = {seconds}\n[flannel]\ndatastore = \"etcd\"\n\
              etcd.endpoints = [\"https://{address}:{port}\"]\nport = {port}\nvni = {vni}\n"
         );
         let settings = config::parse(&[fragment(&text)], &[]).unwrap();

@@ -23,8 +23,8 @@ fn refused(text: &str, offending: &str, says: &[&str]) {
 fn a_problem_is_shown_with_its_line_and_what_is_allowed() {
     let text = minimal().replace("server", "sever");
     let shown = problem(parse(&text)).to_string();
-    let expected = "/etc/hostlet/hostlet.toml:3:1: unknown key \"sever\" in [cluster]\n \
-                    3 | sever = \"https://10.0.1.1:6443\"\n   \
+    let expected = "/etc/hostlet/hostlet.toml:7:1: unknown key \"sever\" in [cluster]\n \
+                    7 | sever = \"https://10.0.1.1:6443\"\n   \
                     | ^^^^^\n  \
                     did you mean \"server\"?\n  \
                     allowed here: server, ca-file, ca, token-file, dns, domain, service-cidr";

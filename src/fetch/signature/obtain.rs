@@ -13,7 +13,7 @@ use super::{
     rekor::{Rekor, Sought},
 };
 use crate::{
-    config,
+    config::{self, Site},
     fetch::{Problem, Verified, attempts, subject::redacted, verified::Whole},
     host::files::{self, FileError},
     model::{Digest, Scheme, SignaturePolicy, Signer},
@@ -36,7 +36,7 @@ pub(in crate::fetch) struct Signatures {
 /// How small files and the transparency log are reached.
 pub(in crate::fetch) trait Reach {
     /// A small file, whole.
-    async fn small(&self, url: &Url, limit: u64) -> Result<Vec<u8>, Problem>;
+    async fn nearby(&self, site: &Site, limit: u64) -> Result<Vec<u8>, Problem>;
     /// The client for the transparency log.
     async fn client(&self) -> Result<&reqwest::Client, Problem>;
 }
@@ -48,7 +48,7 @@ pub(in crate::fetch) struct Candidate<'a> {
     pub(in crate::fetch) digest: &'a Digest,
     pub(in crate::fetch) policy: &'a SignaturePolicy,
     /// Where it is fetched from, in order: signatures lie beside it.
-    pub(in crate::fetch) sources: &'a [Url],
+    pub(in crate::fetch) sources: &'a [Site],
 }
 
 impl Signatures {
@@ -201,31 +201,31 @@ impl Signatures {
 
     async fn ask(
         &self,
-        source: &Url,
+        source: &Site,
         signer: &Signer,
         digest: &Digest,
         reach: &impl Reach,
     ) -> Result<Vouched, SignatureProblem> {
-        let vouch = |evidence: Evidence, from: &Url| {
+        let vouch = |evidence: Evidence, from: &Site| {
             let vouched = self.authority().and_then(|authority| evidence.vouch(signer, &authority, digest));
-            vouched.map_err(|wrong| SignatureProblem::Wrong { from: redacted(from), wrong })
+            vouched.map_err(|wrong| SignatureProblem::Wrong { from: redacted(&from.url), wrong })
         };
         let suffix = Evidence::suffix(signer.scheme());
-        let url = beside(source, suffix);
+        let site = beside(source, suffix);
         let Signer::Keyless { identity, issuer } = signer else {
-            let content = found(reach, &url).await?.ok_or_else(|| SignatureProblem::Absent(suffix.to_owned()))?;
-            return vouch(Evidence::new(signer.scheme(), content), &url);
+            let content = found(reach, &site).await?.ok_or_else(|| SignatureProblem::Absent(suffix.to_owned()))?;
+            return vouch(Evidence::new(signer.scheme(), content), &site);
         };
-        let (signature_url, certificate_url) = (beside(source, ".sig"), beside(source, ".cert"));
+        let (signature_site, certificate_site) = (beside(source, ".sig"), beside(source, ".cert"));
         let (bundle, signature, certificate) =
-            tokio::join!(found(reach, &url), found(reach, &signature_url), found(reach, &certificate_url));
+            tokio::join!(found(reach, &site), found(reach, &signature_site), found(reach, &certificate_site));
         let pair = match (signature, certificate) {
             (Ok(Some(signature)), Ok(Some(certificate))) => Ok(Some((signature, certificate))),
             (Err(problem), _) | (_, Err(problem)) => Err(problem),
             _ => Ok(None),
         };
         if let Ok(Some(content)) = &bundle {
-            let vouched = vouch(Evidence::new(Scheme::Keyless, content.clone()), &url);
+            let vouched = vouch(Evidence::new(Scheme::Keyless, content.clone()), &site);
             // A publisher may put there what is not about the file alone, such as an attestation.
             if vouched.is_ok() || !matches!(pair, Ok(Some(_))) {
                 return vouched;
@@ -235,7 +235,7 @@ impl Signatures {
             bundle?;
             return Err(SignatureProblem::Absent(format!("{suffix}, .sig and .cert")));
         };
-        let wrong = |wrong| SignatureProblem::Wrong { from: redacted(&signature_url), wrong };
+        let wrong = |wrong| SignatureProblem::Wrong { from: redacted(&signature_site.url), wrong };
         let signature = material::signature(&signature).map_err(wrong)?;
         let (pem, certificate) = material::certificate(&certificate).map_err(wrong)?;
         keyless::belongs(&certificate, &signature, digest, (identity, issuer)).map_err(wrong)?;
@@ -246,7 +246,7 @@ impl Signatures {
         let entry = rekor.find(&sought).await?;
         let bundle = material::assemble(digest, signature, certificate, &entry).map_err(wrong)?;
         let json = bundle.to_json().map_err(|error| wrong(Wrong::Unsupported(error.to_string())))?;
-        vouch(Evidence::new(Scheme::Keyless, json.into_bytes()), &signature_url)
+        vouch(Evidence::new(Scheme::Keyless, json.into_bytes()), &signature_site)
     }
 }
 
@@ -255,21 +255,21 @@ pub(in crate::fetch) fn evidence_path(cache: &Path, digest: &Digest, scheme: Sch
     cache.join(format!("{digest}{}", Evidence::suffix(scheme)))
 }
 
-/// The URL of what lies beside a file under its name and a suffix.
-fn beside(source: &Url, suffix: &str) -> Url {
-    let mut url = source.clone();
-    url.set_path(&format!("{}{suffix}", source.path()));
-    url
+/// What lies beside a file under its name and a suffix.
+fn beside(source: &Site, suffix: &str) -> Site {
+    let mut site = source.clone();
+    site.url.set_path(&format!("{}{suffix}", source.url.path()));
+    site
 }
 
 /// A small file that need not be there. A page for people counts as nothing: some servers send one for what they do not have.
-async fn found(reach: &impl Reach, url: &Url) -> Result<Option<Vec<u8>>, SignatureProblem> {
-    match reach.small(url, material::LIMIT).await {
+async fn found(reach: &impl Reach, site: &Site) -> Result<Option<Vec<u8>>, SignatureProblem> {
+    match reach.nearby(site, material::LIMIT).await {
         Ok(content) if material::is_html(&content) => Ok(None),
         Ok(content) => Ok(Some(content)),
         Err(Problem::Status { code: 403 | 404 | 410, .. }) => Ok(None),
         Err(Problem::Source(error)) if error.is_absent() => Ok(None),
-        Err(problem) => Err(unreachable(url, &problem)),
+        Err(problem) => Err(unreachable(&site.url, &problem)),
     }
 }
 
@@ -277,7 +277,7 @@ fn unreachable(url: &Url, problem: &Problem) -> SignatureProblem {
     SignatureProblem::Unreachable { url: redacted(url), found: problem.to_string(), transient: problem.is_transient() }
 }
 
-fn too_slow(source: &Url) -> SignatureProblem {
+fn too_slow(source: &Site) -> SignatureProblem {
     let found = format!("no answer within {} s", PATIENCE.as_secs());
-    SignatureProblem::Unreachable { url: redacted(source), found, transient: true }
+    SignatureProblem::Unreachable { url: redacted(&source.url), found, transient: true }
 }

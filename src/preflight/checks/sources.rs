@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use url::Url;
 
 use crate::{
-    config::Bundle,
+    config::{Bundle, Site},
     fetch::{self, Answering, NoAnswer, Prober, Problem},
     host::{
         detached,
@@ -58,7 +58,7 @@ fn answering(subject: Arc<Subject>, until: Instant) -> Looking {
 fn missing(subject: &Subject) -> Result<Vec<(Component, Url)>, FileError> {
     let mut missing = Vec::new();
     for component in Component::ALL {
-        if let Some(url) = subject.settings.url(component, subject.identity.architecture)
+        if let Some(Site { url, .. }) = subject.settings.sites(component, subject.identity.architecture).into_iter().next()
             && !is_present(subject, component)?
         {
             missing.push((component, url));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hostlet::{
-    config::Sources,
+    config::{Site, Sources},
     fetch::{FetchError, Fetcher, Request, Verified},
     model::{Architecture, Artifact, Component, Digest, DigestOrigin, SignaturePolicy},
     output::{Event, Events, Sink},
@@ -108,7 +108,11 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
 }
 
 pub(crate) fn request(content: &[u8], url: &Url) -> Request {
-    Request { artifact: artifact(Component::Kubelet, content), url: url.clone(), signature: SignaturePolicy::Off }
+    Request {
+        artifact: artifact(Component::Kubelet, content),
+        sites: vec![Site::of(url.clone())],
+        signature: SignaturePolicy::Off,
+    }
 }
 
 pub(crate) fn artifact(component: Component, content: &[u8]) -> Artifact {

@@ -66,7 +66,8 @@ async fn client(directory: &Path) {
         let (url, digest) = line.split_once(' ').unwrap();
         let mut artifact = artifact(Component::Kubelet, b"");
         artifact.digest = digest.parse().unwrap();
-        Request { artifact, url: url.parse().unwrap(), signature: hostlet::model::SignaturePolicy::Off }
+        let sites = vec![hostlet::config::Site::of(url.parse().unwrap())];
+        Request { artifact, sites, signature: hostlet::model::SignaturePolicy::Off }
     });
     let requests: Vec<_> = requests.collect();
     let before = peak();

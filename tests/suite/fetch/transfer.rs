@@ -7,6 +7,7 @@ use std::{
 };
 
 use hostlet::{
+    config::Site,
     fetch::{Request, Verified},
     model::{Component, Digest},
     output::Event,
@@ -51,7 +52,7 @@ async fn four_files_are_fetched_at_the_same_time_and_come_in_the_order_of_the_re
     let bodies: Vec<_> = (1..=4).map(|number| content(number * 100_000)).collect();
     let requests = Component::ALL.iter().zip(&bodies).map(|(component, body)| Request {
         artifact: artifact(*component, body),
-        url: bench.server.put(&format!("/{component}"), body, [Answer::Meet(barrier.clone())]),
+        sites: vec![Site::of(bench.server.put(&format!("/{component}"), body, [Answer::Meet(barrier.clone())]))],
         signature: hostlet::model::SignaturePolicy::Off,
     });
     let fetched = bench.fetcher().fetch_all(requests.collect()).await.unwrap();

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use hostlet::{
+    config::Site,
     fetch::{FetchError, Request, SignatureProblem, Verified, Wrong},
     model::{Component, SignaturePolicy, Signer},
 };
-use url::Url;
 
 use super::sigstore::{IDENTITY, ISSUER, Made, Sigstore, Wish};
 use crate::fetch::{
@@ -68,8 +68,8 @@ impl Stage {
     }
 
     fn request(&self, signature: SignaturePolicy) -> Request {
-        let url: Url = self.bench.server.url(KUBELET);
-        Request { artifact: artifact(Component::Kubelet, &self.kubelet), url, signature }
+        let sites = vec![Site::of(self.bench.server.url(KUBELET))];
+        Request { artifact: artifact(Component::Kubelet, &self.kubelet), sites, signature }
     }
 
     /// Fetches where a signature is required, and says why that is refused. Nothing that was asked for lies in the cache.

@@ -6,6 +6,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hostlet::{
+    config::Site,
     fetch::{Request, Wrong},
     model::{Component, SignaturePolicy, Signer},
 };
@@ -43,7 +44,7 @@ async fn a_bundle_of_cosigns_is_verified() {
     assert!(matches!(wrong, Wrong::Signer { .. }), "{wrong}");
     let request = Request {
         artifact: artifact(Component::Kubelet, b"another file"),
-        url: stage.bench.server.url("/kubelet"),
+        sites: vec![Site::of(stage.bench.server.url("/kubelet"))],
         signature: SignaturePolicy::Require(signer()),
     };
     let error = stage.bench.fetcher().fetch_all(vec![request]).await.unwrap_err();
