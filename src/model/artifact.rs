@@ -102,7 +102,7 @@ pub enum DigestOrigin {
     Configuration,
     /// A checksum file beside the artifact: the same origin as the bytes, so integrity and not authenticity.
     Sidecar,
-    /// A bundle that the user pins or that is signed, or that carries the file's own signature.
+    /// A bundle that is pinned, signed or trusted on first use, or that carries the file's own signature.
     Bundle,
 }
 

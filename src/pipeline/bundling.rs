@@ -49,7 +49,9 @@ pub(super) async fn artifact(
     version: &Version,
 ) -> Result<Artifact, Failure> {
     let opened = open(context, bundle).await?;
-    Ok(opened.artifact(component, version, architecture, &context.settings.signature(component))?)
+    let source = context.settings.sources.components.get(&component);
+    let source = source.ok_or_else(|| Failure::Bug(format!("nothing is said of {component}")))?;
+    Ok(opened.artifact(component, version, architecture, source)?)
 }
 
 /// Takes what the plan needs out of the bundle. Nothing is asked over the network.

@@ -113,7 +113,7 @@ fn origin(artifact: &Artifact) -> &'static str {
         CatalogFile => "in sources.catalog-file",
         Configuration => "pinned in the configuration",
         Sidecar => "published beside it and trusted on first use: integrity only; pin it in the configuration for more",
-        Bundle => "of the bundle, which is pinned or signed, or signed itself",
+        Bundle => "known to the bundle, which is pinned, signed, or trusted on first use; or proved by its signature",
     }
 }
 

@@ -78,13 +78,14 @@ impl OpenBundle {
         &self.checked
     }
 
-    /// The artifact for which nobody else knows a digest: the bundle's word counts where somebody vouches for it.
+    /// The artifact for which nobody else knows a digest: the bundle's word counts where somebody vouches for it, or where the
+    /// user lets a digest be trusted on first use.
     pub fn artifact(
         &self,
         component: Component,
         version: &Version,
         architecture: Architecture,
-        policy: &SignaturePolicy,
+        source: &config::Source,
     ) -> Result<Artifact, FetchError> {
         let fail = |problem| FetchError::bundle(&self.path)(problem);
         let named =
@@ -93,7 +94,7 @@ impl OpenBundle {
         let record = self.checked.manifest.artifacts.iter().find(of);
         let missing = || fail(self.missing(&format!("{component} {version} ({architecture})")));
         let artifact = named(record.ok_or_else(missing)?.digest);
-        if !self.vouched && !self.is_signed(record, policy) {
+        if !self.vouched && !source.trust_on_first_use && !self.is_signed(record, &source.signature) {
             return Err(fail(BundleError::Unvouched(artifact.to_string())));
         }
         Ok(artifact)

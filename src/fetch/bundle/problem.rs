@@ -142,7 +142,7 @@ impl BundleError {
                                       pinned."
                 .to_owned(),
             Self::Unvouched(_) => "Pin the bundle with sources.bundle-digest or sources.bundle-minisign-key, or the artifact with \
-                                   sources.*.digest."
+                                   sources.*.digest; sources.*.trust-on-first-use takes its word."
                 .to_owned(),
             Self::Cache(problem) => problem.remedy("the cache"),
             Self::Writing(error) => format!("Make room in {} and see that it can be written.", error.path.display()),

@@ -238,7 +238,13 @@ fn a_digest_that_only_the_bundle_knows_counts_only_where_the_bundle_is_vouched_f
     let place = Place::new();
     let bundle = place.bundle();
     let version = "1.36.4".parse().unwrap();
-    let ask = |open: &OpenBundle| open.artifact(Component::Kubelet, &version, Architecture::Amd64, &SignaturePolicy::Off);
+    let asked = |open: &OpenBundle, trust_on_first_use| {
+        let source =
+            config::Source { locations: Vec::new(), digest: None, trust_on_first_use, signature: SignaturePolicy::Off };
+        open.artifact(Component::Kubelet, &version, Architecture::Amd64, &source)
+    };
+    let ask = |open: &OpenBundle| asked(open, false);
+    assert!(asked(&place.open(&bundle, None).unwrap(), true).is_ok(), "as the user lets it");
     let error = ask(&place.open(&bundle, None).unwrap()).unwrap_err();
     assert!(error.to_string().contains("nobody but the bundle itself vouches"), "{error}");
     assert!(error.remedy().contains("sources.bundle-digest"));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hostlet::{
-    config::{Bundle, Sources},
+    config::{Bundle, Source, Sources},
     fetch::{self, FetchError, OpenBundle, SignatureProblem, Verified, Wrong},
     model::{Architecture, Artifact, Component, DigestOrigin, SignaturePolicy, Signer},
     output::Silent,
@@ -14,6 +14,10 @@ use super::{
     sigstore::{Sigstore, Wish},
 };
 use crate::fetch::bench::artifact;
+
+fn source(signature: SignaturePolicy, trust_on_first_use: bool) -> Source {
+    Source { locations: Vec::new(), digest: None, trust_on_first_use, signature }
+}
 
 struct Carried {
     stage: Stage,
@@ -48,7 +52,8 @@ impl Carried {
     }
 
     fn artifact(&self, policy: &SignaturePolicy) -> Result<Artifact, FetchError> {
-        self.open()?.artifact(Component::Kubelet, &"1.36.4".parse().unwrap(), Architecture::Amd64, policy)
+        let source = source(policy.clone(), false);
+        self.open()?.artifact(Component::Kubelet, &"1.36.4".parse().unwrap(), Architecture::Amd64, &source)
     }
 }
 
