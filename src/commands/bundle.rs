@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Done, absolute, context_of, settings};
 use crate::{
-    cli::{BundleCommand, Global},
+    cli::{BundleCommand, Global, OutputFormat},
     config::Bundle,
     facts,
     fetch::{self, BundleError, Checked, FetchError},
@@ -68,6 +68,9 @@ async fn create(
     arch: Vec<Architecture>,
     cache: Option<PathBuf>,
 ) -> Result<Done, Failure> {
+    if to == Path::new(STREAM) && matches!(global.output, OutputFormat::Json) {
+        return Err(Failure::StreamWithJson);
+    }
     let arch = if arch.is_empty() { vec![this_machines()?] } else { arch };
     // Somebody who is not root may make a bundle, too: with downloads that go again.
     let temporary = (cache.is_none() && !capabilities::is_root()).then(tempfile::tempdir).transpose();

@@ -59,6 +59,9 @@ pub enum Failure {
     /// There is no previous generation to go back to, or it is damaged.
     #[error(transparent)]
     NoWayBack(#[from] NoWayBack),
+    /// A bundle to standard output, and JSON as well.
+    #[error("standard output cannot carry both the bundle and JSON; write the bundle to a file, or leave out --output json")]
+    StreamWithJson,
     /// A digest of one processor's file, and a bundle for several.
     #[error(
         "sources.{0}.digest is of one processor's file, and the bundle shall be for several; make one bundle for each (--arch), \
@@ -165,6 +168,7 @@ impl Failure {
             | Self::CannotRemember(_)
             | Self::NoWayBack(NoWayBack::NoPrevious)
             | Self::PinnedForOne(_)
+            | Self::StreamWithJson
             | Self::Facts(FactsError::Token { .. } | FactsError::Authority { .. }) => Outcome::Misconfigured,
             Self::Facts(_)
             | Self::File(_)

@@ -110,6 +110,7 @@ async fn a_bundle_is_made_verified_listed_and_read_by_tar() {
     assert!(streamed.status.success(), "{}", String::from_utf8_lossy(&streamed.stderr));
     std::fs::write(scene.path("streamed"), &streamed.stdout).unwrap();
     succeeds(&verify_piped(&scene, &scene.path("streamed"), &[]));
+    refused(&scene.run(&["bundle", "create", "-o", "-", "--output", "json"]).await, 2, "cannot carry both");
     let downloads = scene.bench.server.seen().iter().filter(|seen| seen.path == "/kubelet").count();
     assert_eq!(downloads, 1, "the cache is kept where one is named");
 }

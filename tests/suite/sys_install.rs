@@ -118,6 +118,10 @@ async fn from_a_bundle_without_any_route(machine: &Machine) {
     assert!(output.status.success(), "{output}");
     let active = machine.expect(&["systemctl", "is-active", "kubelet.service", "flanneld.service"]).await.unwrap();
     assert_eq!(active, "active\nactive\n");
+    // Nobody signed the stand-ins: that is told, too.
+    assert_eq!(result(machine).await["signatures"]["kubelet"]["state"], "unverified");
+    let status = machine.expect(&[HOSTLET, "status"]).await.unwrap();
+    assert!(status.contains("who signed it is not verified: no signature was found"), "{status}");
 }
 
 #[tokio::test]

@@ -3,26 +3,27 @@
 use std::{
     fs::File,
     io::{Read, Seek},
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::Duration,
 };
 
 use super::{
-    BundleError, Checked, Manifest, Record, check,
+    BundleError, Checked, Record,
+    look::{is_pinned, open},
     manifest::Part,
-    read::{self, visit},
+    read::visit,
 };
 use crate::{
     config,
     fetch::{
         Evidence, FetchError, Problem, SignatureProblem, Verified, Vouched, Wrong,
         cache::{Cache, Entry},
-        signature::{Signatures, minisign_file},
+        signature::Signatures,
         verified::Whole,
     },
-    host::files::{self, FileError},
-    model::{Architecture, Artifact, Component, Digest, DigestOrigin, SignaturePolicy, Version},
+    host::files::FileError,
+    model::{Architecture, Artifact, Component, DigestOrigin, SignaturePolicy, Version},
     output::{Event, Events},
 };
 
@@ -221,52 +222,5 @@ impl OpenBundle {
                 Err(cache(Problem::WrongDigest { expected: artifact.digest, actual, bytes, html: false }))
             }
         }
-    }
-}
-
-fn open(path: &Path) -> Result<File, BundleError> {
-    let opened = files::open_regular(path).map_err(BundleError::Reading)?;
-    opened.map_err(|kind| BundleError::NotAFile { path: path.to_owned(), kind })
-}
-
-/// Whether it is the bundle that the user wants, where that is said.
-fn is_pinned(bundle: &config::Bundle, mut file: &File, checked: &Checked) -> Result<(), BundleError> {
-    if let Some(expected) = bundle.digest.filter(|expected| *expected != checked.digest) {
-        return Err(BundleError::Pin { expected, actual: checked.digest });
-    }
-    let Some(key) = &bundle.key else { return Ok(()) };
-    let mut path = bundle.path.clone().into_os_string();
-    path.push(".minisig");
-    let path = PathBuf::from(path);
-    let reading = |error: std::io::Error| BundleError::Reading(FileError::doing("reading", &bundle.path)(error));
-    let signature = files::read(&path).map_err(BundleError::Reading)?;
-    file.rewind().map_err(reading)?;
-    let signed = minisign_file(key, &signature, &mut file).map_err(reading)?;
-    signed.map_err(|wrong| BundleError::Signature { path, wrong })
-}
-
-/// What a bundle says of itself, and whether that is what is pinned: quick, and no proof of the rest. Blocking.
-pub fn peek(bundle: &config::Bundle) -> Result<Manifest, BundleError> {
-    let (manifest, actual) = read::peek(open(&bundle.path)?)?;
-    match bundle.digest.filter(|expected| *expected != actual) {
-        Some(expected) => Err(BundleError::Pin { expected, actual }),
-        None => Ok(manifest),
-    }
-}
-
-/// Opens a bundle only to look at it, as `bundle verify` and `bundle list` do: also for whom the configuration says nothing.
-pub fn look(bundle: &config::Bundle) -> Result<Checked, BundleError> {
-    let file = open(&bundle.path)?;
-    let checked = check(&file)?;
-    is_pinned(bundle, &file, &checked)?;
-    Ok(checked)
-}
-
-/// Whether a stream is the bundle that is pinned.
-pub fn look_at_stream(source: impl Read, pinned: Option<Digest>) -> Result<Checked, BundleError> {
-    let checked = check(source)?;
-    match pinned.filter(|expected| *expected != checked.digest) {
-        Some(expected) => Err(BundleError::Pin { expected, actual: checked.digest }),
-        None => Ok(checked),
     }
 }

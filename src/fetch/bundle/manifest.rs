@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::BundleError;
 use crate::{
-    fetch::{Evidence, Verified, fetcher},
+    fetch::{Evidence, Verified, fetcher, signature},
     model::{Architecture, Artifact, Component, Digest, DigestOrigin, Scheme, Signature, Version},
 };
 
@@ -17,7 +17,9 @@ const SCHEMA: u32 = 1;
 /// No manifest is larger: an artifact takes less than 1 KiB of it.
 pub(super) const LIMIT: u64 = 256 * 1024;
 /// No evidence is larger.
-const EVIDENCE: u64 = 1 << 20;
+const EVIDENCE: u64 = signature::LIMIT;
+/// No bundle has more: four components, for each processor, in a few versions.
+const ARTIFACTS: usize = 64;
 
 /// What a bundle consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +137,12 @@ impl Manifest {
             return Err(BundleError::Newer { found: schema, known: SCHEMA });
         }
         let manifest: Self = serde_json::from_slice(content).map_err(|error| wrong(error.to_string()))?;
+        if manifest.artifacts.len() > ARTIFACTS {
+            return Err(wrong(format!(
+                "it names {} artifacts, and no bundle has more than {ARTIFACTS}",
+                manifest.artifacts.len()
+            )));
+        }
         let mut names = BTreeSet::from([NAME.to_owned()]);
         for record in &manifest.artifacts {
             let expected = member(record.component, &record.version, record.architecture);

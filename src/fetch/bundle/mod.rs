@@ -13,6 +13,7 @@
 //! Gap: a bundle that `tar` made from the same members may have them in another order, and is refused.
 
 mod admit;
+mod look;
 mod manifest;
 mod problem;
 mod read;
@@ -21,7 +22,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{OpenBundle, look, look_at_stream, peek};
+pub use admit::OpenBundle;
+pub use look::{look, look_at_stream, peek};
 pub use manifest::{Manifest, Record};
 pub use problem::BundleError;
 pub use read::Checked;

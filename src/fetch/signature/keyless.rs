@@ -3,7 +3,7 @@
 use sigstore_verify::{
     SubjectAltName, VerificationPolicy, Verifier,
     crypto::{VerificationKey, parse_certificate_info},
-    types::{Bundle, DerCertificate, Sha256Hash, SignatureBytes, SignatureContent},
+    types::{Bundle, DerCertificate, HashAlgorithm, Sha256Hash, SignatureBytes, SignatureContent},
 };
 
 use super::Wrong;
@@ -56,6 +56,9 @@ pub(super) fn belongs(
     };
     let claims = parse_certificate_info(certificate).map_err(malformed)?;
     let key = VerificationKey::from_spki(&claims.public_key).map_err(malformed)?;
+    if key.scheme().hash_algorithm() != Some(HashAlgorithm::Sha2256) {
+        return Err(Wrong::Unsupported(format!("{}, where one over the file's SHA-256 is needed", key.scheme().name())));
+    }
     key.verify_prehashed(digest.as_bytes(), signature)
         .map_err(|_| Wrong::File("the certificate's key did not sign it".to_owned()))?;
     let signer = |name: Option<&str>, issuer: Option<&str>| {

@@ -25,9 +25,11 @@ mod obtain;
 mod problem;
 mod public_key;
 mod rekor;
+mod source;
 
 pub use authority::{Authority, TrustRootError};
 pub use evidence::{Evidence, Vouched};
+pub(super) use material::LIMIT;
 pub(super) use obtain::{Candidate, Reach, Signatures};
 pub use problem::{SignatureProblem, Wrong};
 pub(super) use public_key::minisign_file;

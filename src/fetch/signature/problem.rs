@@ -145,6 +145,9 @@ impl SignatureProblem {
                  hostlet is old, a newer one may know newer keys. Otherwise do not use this file, or set {key} = \"off\" to \
                  rely on the digest alone."
             ),
+            Self::Wrong { wrong: Wrong::Time(_), .. } => format!(
+                "Check this host's clock first. If that is right, do not use this file; {key} = \"off\" relies on the digest alone."
+            ),
             Self::Wrong { .. } => format!(
                 "Do not use this file unless you know why: somebody may have replaced the signature or the file. {key} = \
                  \"off\" relies on the digest alone."
