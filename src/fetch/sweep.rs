@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, path::Path};
 
 use crate::{
-    host::files::{self, FileError},
+    host::{
+        files::{self, FileError},
+        look,
+    },
     model::Digest,
 };
 
@@ -12,19 +15,29 @@ use crate::{
 pub fn sweep(cache: &Path, wanted: &BTreeSet<Digest>) -> Result<Vec<Digest>, FileError> {
     let mut removed = Vec::new();
     for name in files::names(cache)? {
+        let beside = name.strip_suffix(".partial.origin");
         let partial = name.strip_suffix(".partial");
-        let Ok(digest) = partial.unwrap_or(&name).parse::<Digest>() else { continue };
+        let Ok(digest) = beside.or(partial).unwrap_or(&name).parse::<Digest>() else { continue };
         if wanted.contains(&digest) {
             continue;
         }
         let path = cache.join(&name);
         // Held until it is removed: nobody begins to write into it meanwhile.
+        // What stands beside a partial file goes with it.
+        if beside.is_some() && look::exists(&cache.join(format!("{digest}.partial"))) {
+            continue;
+        }
         let held = if partial.is_some() { files::open_exclusive(&path)? } else { None };
         if partial.is_some() && held.is_none() {
             continue;
         }
         files::if_present(files::remove_file(&path))?;
-        removed.push(digest);
+        if partial.is_some() {
+            files::if_present(files::remove_file(&cache.join(format!("{name}.origin"))))?;
+        }
+        if beside.is_none() {
+            removed.push(digest);
+        }
     }
     Ok(removed)
 }
@@ -38,14 +51,27 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let [wanted, stale, under_way] = [b"wanted", b"stale!", b"going!"].map(|text| Digest::of(text));
         let partial = |digest: &Digest| format!("{digest}.partial");
-        for name in
-            [wanted.to_string(), stale.to_string(), partial(&wanted), partial(&stale), partial(&under_way), "notes".into()]
-        {
+        for name in [
+            wanted.to_string(),
+            stale.to_string(),
+            partial(&wanted),
+            partial(&stale),
+            partial(&under_way),
+            format!("{stale}.partial.origin"),
+            format!("{under_way}.partial.origin"),
+            "notes".into(),
+        ] {
             files::write(&cache.path().join(name), b"x", 0o600).unwrap();
         }
         let _held = files::open_exclusive(&cache.path().join(partial(&under_way))).unwrap().unwrap();
         assert_eq!(sweep(cache.path(), &[wanted].into()).unwrap(), [stale, stale]);
-        let mut left = [wanted.to_string(), partial(&wanted), partial(&under_way), "notes".to_owned()];
+        let mut left = [
+            wanted.to_string(),
+            partial(&wanted),
+            partial(&under_way),
+            format!("{under_way}.partial.origin"),
+            "notes".to_owned(),
+        ];
         left.sort();
         assert_eq!(files::names(cache.path()).unwrap(), left);
         assert_eq!(sweep(&cache.path().join("none"), &BTreeSet::new()).unwrap(), []);

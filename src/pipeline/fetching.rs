@@ -1,6 +1,6 @@
 //! Which artifacts the node needs, with their digests, and getting them.
 
-use super::{Context, Failure, Prepared};
+use super::{Context, Failure, Prepared, trusted};
 use crate::{
     fetch::{Fetcher, Request, Verified},
     generation::manifest::Manifest,
@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// The artifacts that the settings ask for. A digest comes from the configuration, the catalog, the generation in force
-/// (so that a published checksum that changes later is never taken), or else from the checksum published beside the file.
+/// or what was trusted before (so that a published checksum that changes later is never taken), or else from the checksum
+/// published beside the file, where the user allows that.
 pub(super) async fn artifacts(
     context: &Context,
     identity: &NodeIdentity,
@@ -19,7 +20,7 @@ pub(super) async fn artifacts(
     let mut artifacts = Vec::new();
     for component in Component::ALL {
         let Some(version) = context.settings.version(component) else { continue };
-        let artifact = match known(context, identity, current, component, version) {
+        let artifact = match known(context, identity, current, component, version)? {
             Some(artifact) => artifact,
             None => published(context, identity, component, version).await?,
         };
@@ -34,15 +35,18 @@ fn known(
     current: Option<&Manifest>,
     component: Component,
     version: &Version,
-) -> Option<Artifact> {
+) -> Result<Option<Artifact>, Failure> {
     let architecture = identity.architecture;
     let artifact = |digest, origin| Artifact { component, version: version.clone(), architecture, digest, origin };
     if let Some((digest, origin)) = context.settings.pinned(component, architecture) {
-        return Some(artifact(digest, origin));
+        return Ok(Some(artifact(digest, origin)));
     }
-    let installed = current?.contents.artifact(component)?;
-    let same = installed.version == *version && installed.architecture == architecture;
-    same.then(|| artifact(installed.digest, installed.origin))
+    if let Some(digest) = trusted::digest(&context.state, component, version, architecture)? {
+        return Ok(Some(artifact(digest, DigestOrigin::Sidecar)));
+    }
+    let installed = current.and_then(|manifest| manifest.contents.artifact(component));
+    let same = installed.filter(|installed| installed.version == *version && installed.architecture == architecture);
+    Ok(same.map(|installed| artifact(installed.digest, installed.origin)))
 }
 
 async fn published(
@@ -54,8 +58,10 @@ async fn published(
     let architecture = identity.architecture;
     let bug = || Failure::Bug(format!("no digest and no published checksum for {component} {version} ({architecture})"));
     let sites = context.settings.checksum_files(component, architecture);
-    let site = sites.first().ok_or_else(bug)?;
-    let digest = fetcher(context)?.sidecar_digest(&site.url).await?;
+    if sites.is_empty() {
+        return Err(bug());
+    }
+    let digest = fetcher(context)?.published_digest(&format!("{component} {version}"), &sites).await?;
     Ok(Artifact { component, version: version.clone(), architecture, digest, origin: DigestOrigin::Sidecar })
 }
 
@@ -72,7 +78,11 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
     let requests = prepared.plan.fetch.iter().map(request).collect();
     let fetcher = fetcher(context)?;
     tokio::select! {
-        verified = fetcher.fetch_all(requests) => Ok(verified?),
+        verified = fetcher.fetch_all(requests) => {
+            let verified = verified?;
+            trusted::record(&context.state, &verified)?;
+            Ok(verified)
+        }
         () = context.stop.cancelled() => Err(Failure::Interrupted),
     }
 }

@@ -82,7 +82,10 @@ impl Bench {
 
     /// The names in the cache, sorted.
     pub(super) fn cached(&self) -> Vec<String> {
-        names(&self.cache())
+        let mut names = names(&self.cache());
+        // What a run notes for the next beside the files themselves.
+        names.retain(|name| name != "sources.json" && !name.ends_with(".partial.origin"));
+        names
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
