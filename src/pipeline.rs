@@ -16,6 +16,7 @@ mod recovery;
 mod remember;
 mod rollback;
 mod status;
+mod trusted;
 mod uninstall;
 mod versions;
 

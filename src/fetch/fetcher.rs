@@ -3,18 +3,18 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinSet};
-use url::Url;
 
 use super::{
     FetchError, Problem, Verified,
-    attempts::Attempts,
-    body::Body,
+    body::{Body, Pace},
     cache::Cache,
     client::{self, LazyClient},
-    response::{self, Meaning},
+    page,
+    response::{self, Meaning, Question},
+    rounds::Rounds,
     sidecar,
     signature::{Reach, Signatures},
-    subject::Subject,
+    standing::Standing,
 };
 use crate::{
     config::{self, Site},
@@ -48,6 +48,8 @@ pub(super) struct Inner {
     pub(super) cache: Cache,
     pub(super) events: Events,
     pub(super) stall: Duration,
+    pub(super) minimum_rate: u64,
+    pub(super) standing: Standing,
     pub(super) attempts: u32,
     pub(super) largest: u64,
     pub(super) slots: Semaphore,
@@ -55,15 +57,17 @@ pub(super) struct Inner {
 }
 
 impl Fetcher {
-    /// Reads the authorities in `sources.ca_file`. The cache's directory is made with the first download.
+    /// Reads the files that `sources` names for all sources: authorities, this node's certificate, netrc. The cache's directory is made with the first download.
     pub fn new(sources: &config::Sources, cache: PathBuf, events: Events) -> Result<Self, FetchError> {
         let signatures = Arc::new(Signatures::new(sources, cache.clone(), events.clone())?);
         Ok(Self(Arc::new(Inner {
             signatures,
             client: LazyClient::new(sources)?,
+            standing: Standing::of(&cache),
             cache: Cache::new(cache, events.clone()),
             events,
             stall: sources.stall_timeout,
+            minimum_rate: sources.minimum_rate,
             attempts: sources.attempts,
             largest: LARGEST,
             slots: Semaphore::new(PARALLEL),
@@ -76,18 +80,12 @@ impl Fetcher {
         let mut tasks = JoinSet::new();
         for (position, request) in requests.into_iter().enumerate() {
             let inner = Arc::clone(&self.0);
-            let subject = Subject::artifact(&request.artifact, &request.sites[0].url);
-            tasks.spawn(async move {
-                let outcome = inner.obtain(&request, &subject).await;
-                (position, outcome)
-            });
+            tasks.spawn(async move { (position, inner.obtain(&request).await) });
         }
         let mut obtained = Vec::with_capacity(tasks.len());
         while let Some(joined) = tasks.join_next().await {
-            let outcome = joined.map_err(|error| {
-                let subject = Subject { what: "artifacts".to_owned(), url: "their sources".to_owned() };
-                FetchError::fetching(&subject, 1, Problem::stopped(error))
-            });
+            let outcome =
+                joined.map_err(|error| FetchError::fetching("artifacts", "their sources".to_owned(), Problem::stopped(error)));
             match outcome.and_then(|(position, outcome)| Ok((position, outcome?))) {
                 Ok(verified) => obtained.push(verified),
                 Err(error) => {
@@ -100,48 +98,61 @@ impl Fetcher {
         Ok(obtained.into_iter().map(|(_, verified)| verified).collect())
     }
 
-    /// The digest in the checksum file beside an artifact: bare, or as sha256sum prints it.
-    pub async fn sidecar_digest(&self, url: &Url) -> Result<Digest, FetchError> {
-        let subject = Subject::sidecar(url);
-        let mut attempts = Attempts::new(&subject, self.0.attempts, &self.0.events);
-        let file = url.path_segments().and_then(Iterator::last).unwrap_or_default();
-        let file = file.strip_suffix(".sha256").unwrap_or(file);
-        loop {
-            match self
-                .0
-                .small(url, sidecar::LIMIT)
+    /// The digest in the checksum file beside an artifact: bare, or as sha256sum prints it. Of several sites, the first that
+    /// has one.
+    pub async fn published_digest(&self, what: &str, sites: &[Site]) -> Result<Digest, FetchError> {
+        let inner = &self.0;
+        let what = format!("the checksum file of {what}");
+        let mut rounds = Rounds::new(what, sites, inner.attempts, &inner.events, &inner.standing);
+        while let Some(site) = rounds.next().await {
+            let file = site.url.path_segments().and_then(Iterator::last).unwrap_or_default();
+            let file = file.strip_suffix(".sha256").unwrap_or(file);
+            match inner
+                .small(&site, sidecar::LIMIT)
                 .await
                 .and_then(|content| sidecar::parse(&content, file).map_err(Problem::Sidecar))
             {
-                Ok(digest) => return Ok(digest),
-                Err(problem) => attempts.after(problem).await?,
+                Ok(digest) => {
+                    rounds.worked();
+                    return Ok(digest);
+                }
+                Err(problem) => rounds.failed(problem),
             }
         }
+        Err(rounds.error())
     }
 }
 
 impl Reach for Inner {
     async fn client(&self) -> Result<&reqwest::Client, Problem> {
-        self.client.get().await
+        // The log is told nothing of who this node is.
+        Ok(&self.client.get().await?.foreign)
     }
 
     async fn nearby(&self, site: &Site, limit: u64) -> Result<Vec<u8>, Problem> {
-        self.small(&site.url, limit).await
+        self.small(site, limit).await
     }
 }
 
 impl Inner {
+    pub(super) fn body(&self, answer: reqwest::Response) -> Body {
+        Body::Http { response: Box::new(answer), pace: Pace::new(self.stall, self.minimum_rate) }
+    }
+
     /// A small file, whole.
-    async fn small(&self, url: &Url, limit: u64) -> Result<Vec<u8>, Problem> {
-        client::accepted(url)?;
-        let mut body = if url.scheme() == "file" {
-            Body::open_file(url).await?.0
+    async fn small(&self, site: &Site, limit: u64) -> Result<Vec<u8>, Problem> {
+        client::accepted(site)?;
+        let mut body = if site.url.scheme() == "file" {
+            Body::open_file(&site.url).await?.0
         } else {
-            let answer = response::ask(self.client.get().await?, url, 0, self.stall).await?;
+            let answer = response::ask(&self.client, &Question::whole(site, self.stall)).await?;
             if response::meaning(answer.status(), answer.headers(), 0) != Meaning::Whole {
                 return Err(response::refusal(answer.status(), answer.headers()));
             }
-            Body::Http { response: Box::new(answer), stall: self.stall }
+            if let Some(encoding) = response::encoding(answer.url(), answer.headers()) {
+                return Err(Problem::Encoded(encoding));
+            }
+            self.body(answer)
         };
         let mut content = Vec::new();
         while let Some(bytes) = body.next().await? {
@@ -150,7 +161,7 @@ impl Inner {
                 return Err(Problem::TooLarge { announced: None, limit });
             }
         }
-        Ok(content)
+        page::look(&content).map_or(Ok(content), Err)
     }
 }
 

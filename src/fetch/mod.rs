@@ -12,8 +12,8 @@
 //! file is not tied to its source by an ETag, the digest at the end decides, and a resumed file that does not match is
 //! fetched once more from its beginning; partial files of digests that nobody wants any more are not collected here.
 
+mod access;
 mod archive;
-mod attempts;
 mod body;
 mod bundle;
 mod cache;
@@ -22,20 +22,25 @@ mod copying;
 mod download;
 mod error;
 mod fetcher;
+mod netrc;
+mod page;
 mod partial;
 mod probe;
 mod problem;
+mod proxy;
 mod pump;
 mod response;
+mod rounds;
 mod sidecar;
 mod signature;
+mod standing;
 mod subject;
 mod sweep;
 mod unpacking;
 mod verified;
 
 pub use bundle::{BundleError, Checked, Manifest, OpenBundle, Record, create, look, look_at_stream, peek, stream};
-pub use error::FetchError;
+pub use error::{FetchError, SourceFailure};
 pub use fetcher::{Fetcher, PARALLEL, Request};
 pub use probe::{Answering, NoAnswer, Prober};
 pub use problem::Problem;

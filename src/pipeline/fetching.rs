@@ -1,6 +1,6 @@
 //! Which artifacts the node needs, with their digests, and getting them.
 
-use super::{Context, Failure, Prepared, bundling};
+use super::{Context, Failure, Prepared, bundling, trusted};
 use crate::{
     fetch::{Fetcher, Request, Verified},
     generation::manifest::Manifest,
@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// The artifacts that the settings ask for. A digest comes from the configuration, the catalog, the generation in force
-/// (so that a published checksum that changes later is never taken), or else from the checksum published beside the file.
+/// or what was trusted before (so that a published checksum that changes later is never taken), or else from the checksum
+/// published beside the file, where the user allows that.
 pub(super) async fn artifacts(
     context: &Context,
     identity: &NodeIdentity,
@@ -19,7 +20,7 @@ pub(super) async fn artifacts(
     let mut artifacts = Vec::new();
     for component in Component::ALL {
         let Some(version) = context.settings.version(component) else { continue };
-        let artifact = match known(context, identity, current, component, version) {
+        let artifact = match known(context, identity, current, component, version)? {
             Some(artifact) => artifact,
             None => match &context.settings.sources.bundle {
                 Some(bundle) => bundling::artifact(context, bundle, identity.architecture, component, version).await?,
@@ -37,15 +38,18 @@ fn known(
     current: Option<&Manifest>,
     component: Component,
     version: &Version,
-) -> Option<Artifact> {
+) -> Result<Option<Artifact>, Failure> {
     let architecture = identity.architecture;
     let artifact = |digest, origin| Artifact { component, version: version.clone(), architecture, digest, origin };
     if let Some((digest, origin)) = context.settings.pinned(component, architecture) {
-        return Some(artifact(digest, origin));
+        return Ok(Some(artifact(digest, origin)));
     }
-    let installed = current?.contents.artifact(component)?;
-    let same = installed.version == *version && installed.architecture == architecture;
-    same.then(|| artifact(installed.digest, installed.origin))
+    if let Some(digest) = trusted::digest(&context.state, component, version, architecture)? {
+        return Ok(Some(artifact(digest, DigestOrigin::Sidecar)));
+    }
+    let installed = current.and_then(|manifest| manifest.contents.artifact(component));
+    let same = installed.filter(|installed| installed.version == *version && installed.architecture == architecture);
+    Ok(same.map(|installed| artifact(installed.digest, installed.origin)))
 }
 
 pub(super) async fn published(
@@ -56,8 +60,10 @@ pub(super) async fn published(
 ) -> Result<Artifact, Failure> {
     let bug = || Failure::Bug(format!("no digest and no published checksum for {component} {version} ({architecture})"));
     let sites = context.settings.checksum_files(component, architecture);
-    let site = sites.first().ok_or_else(bug)?;
-    let digest = fetcher(context)?.sidecar_digest(&site.url).await?;
+    if sites.is_empty() {
+        return Err(bug());
+    }
+    let digest = fetcher(context)?.published_digest(&format!("{component} {version}"), &sites).await?;
     Ok(Artifact { component, version: version.clone(), architecture, digest, origin: DigestOrigin::Sidecar })
 }
 
@@ -71,7 +77,9 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
         return bundling::obtain(context, bundle, prepared).await;
     }
     let requests = prepared.plan.fetch.iter().map(|artifact| request(context, artifact)).collect();
-    download(context, requests).await
+    let verified = download(context, requests).await?;
+    trusted::record(&context.state, &verified)?;
+    Ok(verified)
 }
 
 /// Where an artifact comes from, and what is asked of it.

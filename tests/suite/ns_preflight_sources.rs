@@ -62,7 +62,7 @@ fn ns_a_source_that_does_not_answer_is_named_with_the_cause() {
         fails(from_mirror(&url, &authority), "sources", "kubelet: https://127.0.0.1:");
         fails(from_mirror(&url, &authority), "sources", "the source answered 404");
         let found = fails(kubelet_from(&url), "sources", "the source cannot be trusted");
-        assert!(found.remedy.unwrap().contains("sources.ca_file"));
+        assert!(found.remedy.unwrap().contains("sources.ca-file"));
         fails(kubelet_from("https://127.0.0.1:1/kubelet"), "sources", "no connection: ");
     });
 }

@@ -73,10 +73,9 @@ fn beside(source: &Site, suffix: &str) -> Site {
     site
 }
 
-/// A small file that need not be there. A page for people counts as nothing: some servers send one for what they do not have.
+/// A small file that need not be there.
 async fn found(reach: &impl Reach, site: &Site) -> Result<Option<Vec<u8>>, SignatureProblem> {
     match reach.nearby(site, material::LIMIT).await {
-        Ok(content) if material::is_html(&content) => Ok(None),
         Ok(content) => Ok(Some(content)),
         Err(Problem::Status { code: 403 | 404 | 410, .. }) => Ok(None),
         Err(Problem::Source(error)) if error.is_absent() => Ok(None),

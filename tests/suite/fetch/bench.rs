@@ -82,7 +82,10 @@ impl Bench {
 
     /// The names in the cache, sorted.
     pub(crate) fn cached(&self) -> Vec<String> {
-        names(&self.cache())
+        let mut names = names(&self.cache());
+        // What a run notes for the next beside the files themselves.
+        names.retain(|name| name != "sources.json" && !name.ends_with(".partial.origin"));
+        names
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {

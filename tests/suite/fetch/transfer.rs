@@ -32,7 +32,7 @@ async fn a_file_is_fetched_verified_and_told_about() {
     let events = bench.events();
     let source = url.to_string();
     assert_eq!(events[0], Event::FetchStarted { component: Component::Kubelet, source, total: Some(1_000_000) });
-    assert!(events.contains(&Event::FetchProgress { component: Component::Kubelet, bytes: 1_000_000 }));
+    assert!(events.contains(&Event::FetchProgress { component: Component::Kubelet, bytes: 1_000_000, total: Some(1_000_000) }));
     let digest = Digest::of(&body).to_string();
     assert_eq!(events.last(), Some(&Event::Fetched { component: Component::Kubelet, digest, cached: false }));
     assert!(events.len() < 30, "progress is throttled: {}", events.len());
