@@ -151,3 +151,19 @@ async fn what_cannot_be_fetched_or_verified_makes_no_bundle() {
     let left: Vec<String> = crate::fetch::bench::names(scene.bench.directory.path());
     assert!(!left.iter().any(|name| name.contains("hostlet-")), "{left:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_signed_travels_with_its_signature() {
+    let (scene, minisign) = (Scene::new().await, crate::signature::keys::Minisign::new());
+    scene.configure(&format!("minisign-key = \"{}\"\n", minisign.key()));
+    refused(&scene.create(&[]).await, 4, "no signature was found beside it (.minisig)");
+    scene.bench.server.put("/kubelet.minisig", &minisign.sign(b"another kubelet", &["-H"]), []);
+    refused(&scene.create(&[]).await, 4, "does not belong to this file");
+    let made = minisign.sign(&scene.kubelet, &["-H"]);
+    scene.bench.server.put("/kubelet.minisig", &made, []);
+    let text = succeeds(&scene.create(&[]).await);
+    assert!(text.contains(&format!("signed by {}", minisign.key())), "{text}");
+    let mut tar = Command::new("tar");
+    tar.arg("xOf").arg(scene.path("node.bundle")).arg("kubelet-1.36.4-linux-amd64.minisig");
+    assert_eq!(tar.output().unwrap().stdout, made);
+}

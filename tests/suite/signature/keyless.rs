@@ -1,8 +1,9 @@
 //! Keyless signatures: a right one, and each way in which one can be wrong.
 
 use hostlet::{
-    fetch::{SignatureProblem, Wrong},
-    model::{Scheme, Signature},
+    config::Site,
+    fetch::{Request, SignatureProblem, Wrong},
+    model::{Component, Scheme, Signature},
 };
 use serde_json::{Value, json};
 
@@ -10,6 +11,7 @@ use super::{
     bench::{Stage, if_available, kubernetes, require},
     sigstore::{IDENTITY, ISSUER, Made, Sigstore, Wish},
 };
+use crate::fetch::bench::artifact;
 
 #[tokio::test]
 async fn what_kubernetes_publishes_is_verified_and_kept() {
@@ -214,4 +216,26 @@ async fn evidence_in_the_cache_that_does_not_hold_goes_and_is_looked_for_again()
     let other = hostlet::model::Signer::Keyless { identity: "a@b.c".into(), issuer: ISSUER.into() };
     let problem = stage.refused(hostlet::model::SignaturePolicy::Require(other)).await;
     assert!(matches!(problem, SignatureProblem::Wrong { wrong: Wrong::Signer { .. }, .. }), "{problem}");
+}
+
+#[tokio::test]
+async fn a_wrong_signature_at_one_source_is_told_and_a_right_one_at_another_counts() {
+    let stage = Stage::new().await;
+    let made = stage.sign(&Wish::default());
+    stage.publish(&made);
+    stage.beside(".sig", stage.sigstore.sign(b"another kubelet", &Wish::default()).signature.as_bytes());
+    for (suffix, content) in
+        [("", stage.kubelet.as_slice()), (".sig", made.signature.as_bytes()), (".cert", made.certificate.as_bytes())]
+    {
+        stage.bench.server.put(&format!("/second{suffix}"), content, []);
+    }
+    let sites = ["/kubelet", "/second"].map(|path| Site::of(stage.bench.server.url(path))).to_vec();
+    let request = Request { artifact: artifact(Component::Kubelet, &stage.kubelet), sites, signature: require() };
+    let verified = stage.bench.fetcher().fetch_all(vec![request]).await.unwrap();
+    assert!(verified[0].signature().signed().is_some());
+    let told = stage.bench.warnings();
+    assert!(
+        told.iter().any(|text| text.contains("/kubelet.sig is wrong") && text.contains("another source has a right one")),
+        "{told:?}"
+    );
 }

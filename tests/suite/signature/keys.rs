@@ -12,10 +12,10 @@ use rcgen::{KeyPair, PublicKeyData, SigningKey};
 use super::bench::Stage;
 
 /// A minisign key pair in a directory, made by minisign.
-pub(super) struct Minisign(tempfile::TempDir);
+pub(crate) struct Minisign(tempfile::TempDir);
 
 impl Minisign {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = Self(tempfile::tempdir().unwrap());
         key.run(&["-G", "-W", "-p", "key.pub", "-s", "key"]);
         key
@@ -27,7 +27,7 @@ impl Minisign {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    pub(super) fn key(&self) -> MinisignKey {
+    pub(crate) fn key(&self) -> MinisignKey {
         std::fs::read_to_string(self.0.path().join("key.pub")).unwrap().parse().unwrap()
     }
 
@@ -35,7 +35,7 @@ impl Minisign {
         Signer::Minisign(self.key())
     }
 
-    pub(super) fn sign(&self, content: &[u8], more: &[&str]) -> Vec<u8> {
+    pub(crate) fn sign(&self, content: &[u8], more: &[&str]) -> Vec<u8> {
         std::fs::write(self.0.path().join("file"), content).unwrap();
         self.run(&[&["-S", "-s", "key", "-m", "file"], more].concat());
         std::fs::read(self.0.path().join("file.minisig")).unwrap()

@@ -4,7 +4,7 @@
 mod bench;
 mod bundled;
 mod keyless;
-mod keys;
+pub(crate) mod keys;
 mod recorded;
 mod rekor;
 pub(crate) mod sigstore;
