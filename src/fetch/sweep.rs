@@ -15,7 +15,7 @@ use crate::{
 pub fn sweep(cache: &Path, wanted: &BTreeSet<Digest>) -> Result<Vec<Digest>, FileError> {
     let mut removed = Vec::new();
     for name in files::names(cache)? {
-        let beside = name.strip_suffix(".partial.origin");
+        let beside = name.strip_suffix(".origin");
         let partial = name.strip_suffix(".partial");
         let Ok(digest) = beside.or(partial).unwrap_or(&name).parse::<Digest>() else { continue };
         if wanted.contains(&digest) {
@@ -33,7 +33,7 @@ pub fn sweep(cache: &Path, wanted: &BTreeSet<Digest>) -> Result<Vec<Digest>, Fil
         }
         files::if_present(files::remove_file(&path))?;
         if partial.is_some() {
-            files::if_present(files::remove_file(&cache.join(format!("{name}.origin"))))?;
+            files::if_present(files::remove_file(&cache.join(format!("{digest}.origin"))))?;
         }
         if beside.is_none() {
             removed.push(digest);
@@ -57,21 +57,16 @@ mod tests {
             partial(&wanted),
             partial(&stale),
             partial(&under_way),
-            format!("{stale}.partial.origin"),
-            format!("{under_way}.partial.origin"),
+            format!("{stale}.origin"),
+            format!("{under_way}.origin"),
             "notes".into(),
         ] {
             files::write(&cache.path().join(name), b"x", 0o600).unwrap();
         }
         let _held = files::open_exclusive(&cache.path().join(partial(&under_way))).unwrap().unwrap();
         assert_eq!(sweep(cache.path(), &[wanted].into()).unwrap(), [stale, stale]);
-        let mut left = [
-            wanted.to_string(),
-            partial(&wanted),
-            partial(&under_way),
-            format!("{under_way}.partial.origin"),
-            "notes".to_owned(),
-        ];
+        let mut left =
+            [wanted.to_string(), partial(&wanted), partial(&under_way), format!("{under_way}.origin"), "notes".to_owned()];
         left.sort();
         assert_eq!(files::names(cache.path()).unwrap(), left);
         assert_eq!(sweep(&cache.path().join("none"), &BTreeSet::new()).unwrap(), []);
