@@ -94,7 +94,7 @@ async fn schedule(seed: u64) -> (bool, usize) {
     let ca_file = directory.path().join("ca.pem");
     std::fs::write(&ca_file, &server.authority).unwrap();
     let body = content(1000 + dice.below(300_000));
-    let sites = (0..1 + dice.below(3)).map(|number| {
+    let sites = (0..=dice.below(3)).map(|number| {
         let path = format!("/{number}");
         let script: Vec<_> = (0..dice.below(6)).map(|_| dice.fault(body.len())).collect();
         let url = server.put(&path, &body, script);
@@ -114,9 +114,9 @@ async fn schedule(seed: u64) -> (bool, usize) {
     }
     let stall_timeout = Duration::from_millis(400);
     let sources = Sources { ca_file: Some(ca_file), stall_timeout, ..Sources::default() };
-    let fetcher = Fetcher::new(&sources, cache.clone(), Arc::new(Silent)).unwrap();
+    let client = Fetcher::new(&sources, cache.clone(), Arc::new(Silent)).unwrap();
     let outcome = tokio::select! {
-        outcome = fetcher.fetch_all(vec![request]) => outcome,
+        outcome = client.fetch_all(vec![request]) => outcome,
         () = watch(&cache, &body) => unreachable!(),
     };
     no_wrong_byte(&cache, &body);
