@@ -51,18 +51,18 @@ impl LazyClient {
     pub(super) async fn get(&self) -> Result<&Clients, Problem> {
         let make = async || {
             let (authorities, connect) = (self.authorities.clone(), self.stall_timeout.min(CONNECT));
-            let (identity, proxies) = (self.identity.clone(), self.proxies.rules());
+            let (certificate, proxies) = (self.identity.clone(), self.proxies.rules());
             let build = move || {
                 let proxies = proxies?;
                 let foreign = build(authorities.clone(), None, proxies.clone(), connect)?;
-                let known = match identity {
+                let known = match certificate {
                     Some(identity) => build(authorities, Some(identity), proxies, connect)?,
                     None => foreign.clone(),
                 };
                 Ok(Clients { known, foreign })
             };
-            let built = tokio::task::spawn_blocking(build).await.map_err(Problem::stopped)?;
-            built.map_err(|error: reqwest::Error| Problem::Client(chain(&error)))
+            let made = tokio::task::spawn_blocking(build).await.map_err(Problem::stopped)?;
+            made.map_err(|error: reqwest::Error| Problem::Client(chain(&error)))
         };
         self.clients.get_or_try_init(make).await
     }

