@@ -208,7 +208,11 @@ impl OpenBundle {
             if count == 0 {
                 break;
             }
-            partial.append(&buffer[..count]).map_err(wrong)?;
+            if let Err(error) = partial.append(&buffer[..count]) {
+                // A disk that is full shall not stay so for our sake; that it is full is the news.
+                let _ = partial.remove();
+                return Err(wrong(error));
+            }
         }
         let bytes = partial.length();
         let published = Whole::publish(artifact, &mut partial, &self.cache.verified_path(&artifact.digest));

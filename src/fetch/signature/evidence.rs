@@ -125,3 +125,59 @@ impl Vouched {
         Ok(looked.map_err(FileError::doing("reading", path))?.map(drop))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::{Verified, verified::Whole};
+
+    fn signer() -> Signer {
+        Signer::Keyless { identity: "a@b.c".to_owned(), issuer: "https://d".to_owned() }
+    }
+
+    fn absent() -> SignatureProblem {
+        SignatureProblem::Absent("nothing".to_owned())
+    }
+
+    fn wrong() -> SignatureProblem {
+        SignatureProblem::Wrong { from: "x".to_owned(), wrong: Wrong::File("y".to_owned()) }
+    }
+
+    #[test]
+    fn nothing_is_vouched_for_without_evidence_where_a_signature_is_required() {
+        let digest = Digest::of(b"x");
+        let required = SignaturePolicy::Require(signer());
+        let available = SignaturePolicy::IfAvailable(signer());
+        let unreachable = || SignatureProblem::Unreachable { url: String::new(), found: String::new(), transient: true };
+        for problem in [absent(), unreachable(), wrong()] {
+            assert!(Vouched::without(&required, &digest, problem).is_err());
+        }
+        for problem in [absent(), unreachable()] {
+            let vouched = Vouched::without(&available, &digest, problem).unwrap();
+            assert!(matches!(vouched.signature(), Signature::Unverified { .. }));
+        }
+        assert!(Vouched::without(&available, &digest, wrong()).is_err(), "a wrong one is worse than none");
+        assert!(Vouched::without(&SignaturePolicy::Off, &digest, absent()).is_err());
+        assert!(Vouched::not_asked(&required, &digest).is_none() && Vouched::not_asked(&available, &digest).is_none());
+    }
+
+    #[test]
+    fn what_vouches_for_one_file_vouches_for_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x");
+        files::write(&path, b"x", 0o600).unwrap();
+        let artifact = crate::model::Artifact {
+            component: crate::model::Component::Kubelet,
+            version: "1.36.4".parse().unwrap(),
+            architecture: crate::model::Architecture::Amd64,
+            digest: Digest::of(b"x"),
+            origin: crate::model::DigestOrigin::Catalog,
+        };
+        let verified = |content: &[u8]| {
+            let vouched = Vouched::not_asked(&SignaturePolicy::Off, &Digest::of(content)).unwrap();
+            Verified::new(Whole::in_cache(&artifact, &path).unwrap().unwrap(), vouched).unwrap()
+        };
+        assert!(verified(b"x").is_ok());
+        assert!(verified(b"y").unwrap_err().to_string().contains("does not belong to this file"));
+    }
+}
