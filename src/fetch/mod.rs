@@ -5,7 +5,7 @@
 //! it once more, so that nothing which changed on the disk in between is installed. What is cut off stays as
 //! `<sha256>.partial` and is resumed, by this run or the next.
 //!
-//! Memory: bytes stream. A download has a few pieces of at most some 400 KiB between network and disk, and [`PARALLEL`]
+//! Memory: bytes stream. A download has some pieces of at most some 400 KiB between network and disk, and [`PARALLEL`]
 //! downloads run at once: four files of 100 MB take 13 MiB in all (measured, and held below 32 MiB by a test).
 //!
 //! Gaps: a source that trickles a byte now and then is waited for without end (only silence counts as a stall); a partial

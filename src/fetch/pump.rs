@@ -14,8 +14,9 @@ use crate::{
     output::{Event, Events},
 };
 
-/// So many pieces wait for the disk. A piece has at most some 400 KiB (hyper's largest read).
-const DEPTH: usize = 2;
+/// So many pieces wait for the disk, so that neither side waits for a turn of the other on a busy machine. A piece has at most
+/// some 400 KiB (hyper's largest read), and mostly half of that.
+const DEPTH: usize = 8;
 /// Progress is told no more often.
 const INTERVAL: Duration = Duration::from_millis(100);
 

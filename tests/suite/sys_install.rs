@@ -218,6 +218,30 @@ async fn sys_what_the_mirror_serves_wrongly_is_refused_before_anything_is_change
     }
     let partial = machine.script("ls /var/cache/hostlet | grep -c partial || true").await.unwrap();
     assert!(partial.trim().parse::<u32>().unwrap() <= 1, "only the truncated download may be resumed later: {partial}");
+    killed_at_90_percent_it_goes_on_there(&machine, kubelet).await;
+}
+
+/// The real program, ended by SIGKILL, and its next run.
+async fn killed_at_90_percent_it_goes_on_there(machine: &Machine, kubelet: &str) {
+    machine.write("/srv/mirror/faults.json", format!("{{\"{kubelet}\": {{\"stall-at\": 90}}}}"), 0o644).await.unwrap();
+    let script = format!(
+        "rm -rf /var/cache/hostlet
+        size=$(stat -c %s /srv/mirror{kubelet})
+        digest=$(sha256sum /srv/mirror{kubelet} | cut -d' ' -f1)
+        {HOSTLET} install & pid=$!
+        until [ \"$(stat -c %s /var/cache/hostlet/$digest.partial || echo 0)\" -ge $((size / 100 * 90)) ]; do sleep 0.1; done
+        kill -KILL $pid
+        ! wait $pid
+        [ ! -e /var/cache/hostlet/$digest ]
+        rm /srv/mirror/faults.json
+        {HOSTLET} install >&2
+        from=$(journalctl --unit hostlet-mirror --output cat | sed -n 's|^mirror: GET {kubelet} from byte ||p' | tail -1)
+        echo $(((size - from) * 100 / size))"
+    );
+    let again = machine.script(&script).await.unwrap();
+    let percent: u32 = again.lines().last().unwrap().trim().parse().unwrap();
+    println!("killed at 90% of a download: {percent}% of the bytes were sent again");
+    assert!(percent <= 15, "{again}");
 }
 
 #[tokio::test]
