@@ -162,8 +162,8 @@ impl Drop for Destination {
 /// What a failed read means: the decoders use these kinds for broken input, the kernel does not.
 pub(super) fn reading(error: std::io::Error, from: &Path) -> UnpackProblem {
     // The decoder may carry it in an error of its own.
-    let unfolds = std::iter::successors(Some(&error), |error| error.get_ref()?.downcast_ref());
-    if let Some(UnfoldsTo(limit)) = unfolds.filter_map(|error| error.get_ref()?.downcast_ref()).next() {
+    let mut unfolds = std::iter::successors(Some(&error), |error| error.get_ref()?.downcast_ref());
+    if let Some(UnfoldsTo(limit)) = unfolds.find_map(|error| error.get_ref()?.downcast_ref()) {
         return UnpackProblem::TooLarge { what: "the archive".to_owned(), limit: *limit };
     }
     match error.kind() {
