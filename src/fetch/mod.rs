@@ -7,11 +7,14 @@
 //! `<sha256>.partial` and is resumed, by this run or the next.
 //!
 //! Memory: bytes stream. A download has some pieces of at most some 400 KiB between network and disk, and [`PARALLEL`]
-//! downloads run at once: four files of 100 MB take 13 MiB in all (measured, and held below 32 MiB by a test).
+//! downloads run at once: four files of 100 MB take some 20 MiB in all (held below 32 MiB by a test).
 //!
-//! Gaps: a source that trickles a byte now and then is waited for without end (only silence counts as a stall); a partial
-//! file is not tied to its source by an ETag, the digest at the end decides, and a resumed file that does not match is
-//! fetched once more from its beginning; partial files of digests that nobody wants any more are not collected here.
+//! Sources: each is asked once before any is asked again. Who failed lately is asked last, by the next run, too. A partial
+//! file goes on from another source: the digest at the end decides, and a resumed file that does not match is fetched once
+//! more from its beginning. Credentials go to the origin they are for.
+//!
+//! Gaps: one file comes from one source at a time, also where several slow mirrors together would be faster; a file longer than
+//! the source announces is cut by HTTP itself and then has another digest.
 
 mod access;
 mod archive;

@@ -31,6 +31,14 @@ fn kubelet_from(url: &str) -> Subject {
     subject
 }
 
+/// The kubelet comes from the first of these that has it.
+fn kubelet_from_any(urls: &[&str]) -> Subject {
+    let mut subject = kubelet_from(urls[0]);
+    let source = subject.settings.sources.components.get_mut(&Component::Kubelet).unwrap();
+    source.locations = urls.iter().map(|url| Location::of(url.parse().unwrap())).collect();
+    subject
+}
+
 /// The same, from a mirror with an authority of its own.
 fn from_mirror(url: &str, authority: &Authority) -> Subject {
     let mut subject = kubelet_from(url);
@@ -129,5 +137,20 @@ fn ns_a_source_that_sends_a_page_for_people_is_a_warning() {
         let authority = Authority::with("mirror", |_| ());
         let server = start(&authority, Answers::from([("/kubelet.html", (200, "<html>".to_owned()))]));
         ends(from_mirror(&format!("{}/kubelet.html", server.url()), &authority), "sources", &Outcome::Warning, "an HTML page");
+    });
+}
+
+#[test]
+fn ns_one_source_of_several_that_answers_is_enough_and_the_others_are_told() {
+    on_a_fresh_host(|| {
+        fs::write("/mnt/host/kubelet", "a kubelet").unwrap();
+        let (down, up) = ("https://127.0.0.1:1/kubelet", "file:///mnt/host/kubelet");
+        passes(kubelet_from_any(&[down, up]), "sources", "kubelet also comes from https://127.0.0.1:1/kubelet: no connection");
+        let found = fails(kubelet_from_any(&[down, "file:///mnt/host/absent"]), "sources", "no connection: ");
+        assert!(
+            found.observed.contains("/mnt/host/absent") && found.remedy.unwrap().lines().count() == 2,
+            "{}",
+            found.observed
+        );
     });
 }

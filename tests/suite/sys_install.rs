@@ -218,7 +218,24 @@ async fn sys_what_the_mirror_serves_wrongly_is_refused_before_anything_is_change
     }
     let partial = machine.script("ls /var/cache/hostlet | grep -c partial || true").await.unwrap();
     assert!(partial.trim().parse::<u32>().unwrap() <= 1, "only the truncated download may be resumed later: {partial}");
+    // Without its pin the plugin's digest is the one published beside it, once that is allowed.
+    let unpin = format!("sed -i '/^\\[sources.flannel-cni\\]/,/^\\[/{{/^digest/d}}' {CONFIGURATION}");
+    machine.script(&unpin).await.unwrap();
+    let output = install(&machine, &[]).await;
+    assert_refused(&machine, &before, &output, 2, &["nobody vouches for flannel-cni", "trust-on-first-use = true"]).await;
+    drop_in(&machine, "[sources]\nattempts = 2\nflannel-cni.trust-on-first-use = true\n").await;
+    machine.script("cd /srv/mirror/cni-plugin/v*/ && sha256sum *.tgz > \"$(ls *.tgz).sha256\"").await.unwrap();
     killed_at_90_percent_it_goes_on_there(&machine, kubelet).await;
+    let trusted = machine
+        .script("grep ^flannel-cni, /var/lib/hostlet/trusted.csv; cat /srv/mirror/cni-plugin/v*/*.sha256")
+        .await
+        .unwrap();
+    let (recorded, published) = trusted.trim().split_once('\n').unwrap();
+    assert!(recorded.ends_with(published.split_whitespace().next().unwrap()), "{trusted}");
+    // What is published later is not asked for any more.
+    machine.script("echo 0000 > \"$(ls /srv/mirror/cni-plugin/v*/*.sha256)\"").await.unwrap();
+    let output = install(&machine, &["--reinstall"]).await;
+    assert!(output.status.success(), "{output}");
 }
 
 /// The real program, ended by SIGKILL, and its next run.
