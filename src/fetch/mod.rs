@@ -2,7 +2,7 @@
 //!
 //! Promise: a file gets its name in the cache, `<sha256>`, by one rename after all of its bytes were hashed, matched the
 //! digest that was asked for, and were fsynced; a [`Verified`] exists only for such a file whose signature is as the
-//! configuration asks (see [`signature`]), and [`Verified::unpack`] hashes it once more, so that nothing which changed on
+//! configuration asks ([`Vouched`]), and [`Verified::unpack`] hashes it once more, so that nothing which changed on
 //! the disk in between is installed. What is cut off stays as
 //! `<sha256>.partial` and is resumed, by this run or the next.
 //!
