@@ -3,6 +3,7 @@
 //! Everything else decides; this room looks and does. Each module says what it promises about being interrupted.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
+pub mod activation;
 pub mod api_server;
 pub mod arp;
 pub mod capabilities;
