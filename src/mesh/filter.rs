@@ -32,39 +32,38 @@ pub(super) enum Tap {
 /// UDP that begins as hostlet's messages do, or does so behind a VXLAN header.
 pub(super) fn program(family: Family, tap: Tap) -> Vec<SockFilter> {
     let step = SockFilter::new;
-    match (family, tap) {
+    let mut program = match (family, tap) {
+        // Not a later fragment, and the header's length varies.
         (Family::Ipv4, _) => vec![
             step(LOAD_BYTE, 0, 0, 9),
             step(JUMP_EQUAL, 0, 7, UDP),
             step(LOAD_HALF, 0, 0, 6),
             step(JUMP_SET, 5, 0, 0x1fff),
             step(INDEX_OF_HEADER, 0, 0, 0),
-            step(LOAD_WORD_FROM_INDEX, 0, 0, 8),
-            step(JUMP_EQUAL, 3, 0, wire::START),
-            step(LOAD_WORD_FROM_INDEX, 0, 0, 16),
-            step(JUMP_EQUAL, 1, 0, wire::START),
-            step(RETURN, 0, 0, 0),
-            step(RETURN, 0, 0, ALL),
         ],
-        (Family::Ipv6, Tap::Interface) => vec![
-            step(LOAD_BYTE, 0, 0, 6),
-            step(JUMP_EQUAL, 0, 4, UDP),
-            step(LOAD_WORD, 0, 0, 48),
-            step(JUMP_EQUAL, 3, 0, wire::START),
-            step(LOAD_WORD, 0, 0, 56),
-            step(JUMP_EQUAL, 1, 0, wire::START),
-            step(RETURN, 0, 0, 0),
-            step(RETURN, 0, 0, ALL),
-        ],
-        (Family::Ipv6, Tap::Socket) => vec![
-            step(LOAD_WORD, 0, 0, 8),
-            step(JUMP_EQUAL, 3, 0, wire::START),
-            step(LOAD_WORD, 0, 0, 16),
-            step(JUMP_EQUAL, 1, 0, wire::START),
-            step(RETURN, 0, 0, 0),
-            step(RETURN, 0, 0, ALL),
-        ],
-    }
+        (Family::Ipv6, Tap::Interface) => vec![step(LOAD_BYTE, 0, 0, 6), step(JUMP_EQUAL, 0, 4, UDP)],
+        (Family::Ipv6, Tap::Socket) => Vec::new(),
+    };
+    let (load, udp) = match (family, tap) {
+        (Family::Ipv4, _) => (LOAD_WORD_FROM_INDEX, 0),
+        (Family::Ipv6, Tap::Interface) => (LOAD_WORD, 40),
+        (Family::Ipv6, Tap::Socket) => (LOAD_WORD, 0),
+    };
+    program.extend(begins_as_ours(load, udp + 8));
+    program
+}
+
+/// The last six steps: a payload that stands there begins as hostlet's messages do, or behind a VXLAN header.
+fn begins_as_ours(load: u16, payload: u32) -> [SockFilter; 6] {
+    let step = SockFilter::new;
+    [
+        step(load, 0, 0, payload),
+        step(JUMP_EQUAL, 3, 0, wire::START),
+        step(load, 0, 0, payload + 8),
+        step(JUMP_EQUAL, 1, 0, wire::START),
+        step(RETURN, 0, 0, 0),
+        step(RETURN, 0, 0, ALL),
+    ]
 }
 
 /// A datagram in a packet.

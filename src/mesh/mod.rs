@@ -14,6 +14,7 @@ mod firewall;
 mod joiner;
 pub mod key;
 mod ledger;
+mod problem;
 mod pulse;
 mod receivers;
 mod report;
@@ -24,7 +25,8 @@ mod table;
 pub mod verdict;
 pub mod wire;
 
-pub use endpoint::{Endpoint, Identity, MeshError, Purpose};
+pub use endpoint::{Counters, Endpoint, Identity, Purpose};
 pub use joiner::prove;
+pub use problem::MeshError;
 pub use report::{Ended, MeshReport, PairReport, State};
 pub use requirement::{Family, Framing, Node, Pair, Requirement, Row, Rules, Service, matrix};

@@ -1,3 +1,4 @@
+use fastrand::Rng;
 use proptest::prelude::*;
 
 use super::*;
@@ -148,22 +149,6 @@ proptest! {
     }
 }
 
-/// The same random numbers in every run: xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap() % bound
-    }
-}
-
 #[test]
 fn a_hundred_thousand_random_and_mutated_datagrams_are_refused() {
     let key = key();
@@ -178,18 +163,18 @@ fn a_hundred_thousand_random_and_mutated_datagrams_are_refused() {
         .into_iter()
         .map(|body| Message { session: [1; 16], from: [2; 8], to: [3; 8], body }.to_bytes(&key, 128))
         .collect();
-    let mut random = Random(0x5eed);
+    let mut random = Rng::with_seed(0x5eed);
     for round in 0..100_000 {
-        let mut bytes = good[random.below(good.len())].clone();
+        let mut bytes = good[random.usize(..good.len())].clone();
         if round % 2 == 0 {
             let from = if round % 4 == 0 { 4 } else { 0 };
-            bytes[from..].iter_mut().for_each(|byte| *byte = random.next().to_le_bytes()[0]);
-            bytes.truncate(random.below(129));
+            bytes[from..].iter_mut().for_each(|byte| *byte = random.u8(..));
+            bytes.truncate(random.usize(..129));
         } else {
             let original = bytes.clone();
-            for _ in 0..=random.below(4) {
-                let at = random.below(bytes.len());
-                bytes[at] = random.next().to_le_bytes()[0];
+            for _ in 0..=random.usize(..4) {
+                let at = random.usize(..bytes.len());
+                bytes[at] = random.u8(..);
             }
             if bytes == original {
                 continue;

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, env, fs};
 
+use fastrand::Rng;
+
 use crate::{
     ns_mesh_world::{Wiring::Router, nodes, probe},
     ns_preflight_world::{on_a_fresh_host, sh},
@@ -12,18 +14,6 @@ const NODES: usize = 6;
 
 /// Drawn in every run of the tests; HOSTLET_SCENARIOS asks for more, HOSTLET_SEED for others.
 const SCENARIOS: u64 = 12;
-
-/// The same in every run: xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap() % bound
-    }
-}
 
 /// Where a rule stands, in the order in which packets pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,14 +33,14 @@ struct Fault {
 }
 
 impl Fault {
-    fn draw(random: &mut Random) -> Self {
+    fn draw(random: &mut Rng) -> Self {
         const PORTS: [&str; 5] = ["udp 8472", "udp 514", "tcp 9100", "tcp 10250", "tcp 6443"];
         // This node is at one end: of what is between others it sees nothing.
-        let other = 2 + random.below(NODES - 1);
-        let (from, to) = if random.below(2) == 0 { (1, other) } else { (other, 1) };
-        let place = [Place::Sender, Place::Middle, Place::Receiver][random.below(3)];
-        let reject = place != Place::Sender && random.below(3) == 0;
-        Self { from, to, port: PORTS[random.below(PORTS.len())], place, reject }
+        let other = 2 + random.usize(..NODES - 1);
+        let (from, to) = if random.bool() { (1, other) } else { (other, 1) };
+        let place = [Place::Sender, Place::Middle, Place::Receiver][random.usize(..3)];
+        let reject = place != Place::Sender && random.usize(..3) == 0;
+        Self { from, to, port: PORTS[random.usize(..PORTS.len())], place, reject }
     }
 
     fn rule(self) -> String {
@@ -142,10 +132,10 @@ fn ns_mesh_faults_drawn_at_random_are_all_found_and_nothing_else_is() {
             cluster.configure(node, "", "extra-ports = [{ port = \"udp/514\" }, { port = \"tcp/9100\" }]");
         }
         let _others = cluster.others_respond();
-        let mut random = Random(number("HOSTLET_SEED", 0x5eed));
+        let mut random = Rng::with_seed(number("HOSTLET_SEED", 0x5eed));
         let (mut faults_found, mut passes, mut wrong) = (0, 0, Vec::new());
         for scenario in 0..scenarios {
-            let mut faults: Vec<_> = (0..random.below(7)).map(|_| Fault::draw(&mut random)).collect();
+            let mut faults: Vec<_> = (0..random.usize(..7)).map(|_| Fault::draw(&mut random)).collect();
             // One rule for one packet: the same drawn twice in one place would be judged by the first.
             faults.sort_by_key(|one| (one.from, one.to, one.port, one.place));
             faults.dedup_by_key(|one| (one.from, one.to, one.port, one.place));

@@ -2,6 +2,7 @@
 
 use std::{env, fs, net::UdpSocket, time::Duration};
 
+use fastrand::Rng;
 use hostlet::mesh::{body::Body, key::Key, wire::Message};
 
 use crate::{
@@ -11,22 +12,6 @@ use crate::{
 
 /// In every run of the tests; HOSTLET_DATAGRAMS asks for more.
 const DATAGRAMS: usize = 100_000;
-
-/// The same in every run: xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap() % bound
-    }
-}
 
 /// From an address of a peer's, to the control port and to a port that is probed; prints how many answers came.
 #[test]
@@ -44,20 +29,20 @@ fn a_process_that_floods() {
         sealed(Body::Arm { cookie: [7; 16], listening: Vec::new() }).to_bytes(&key, 1232),
     ];
     let hello = sealed(Body::Hello).to_bytes(&key, 160);
-    let mut random = Random(0x5eed);
+    let mut random = Rng::with_seed(0x5eed);
     for round in 0..count {
-        let mut bytes = if round % 3 == 0 { repeated[random.below(3)].clone() } else { hello.clone() };
+        let mut bytes = if round % 3 == 0 { repeated[random.usize(..3)].clone() } else { hello.clone() };
         match round % 3 {
             0 => {}
             1 => {
-                let at = random.below(bytes.len());
-                bytes[at] ^= 1 << random.below(8);
+                let at = random.usize(..bytes.len());
+                bytes[at] ^= 1 << random.usize(..8);
             }
             _ => {
                 for byte in &mut bytes {
-                    *byte = random.next().to_le_bytes()[0];
+                    *byte = random.u8(..);
                 }
-                bytes.truncate(random.below(161));
+                bytes.truncate(random.usize(..161));
             }
         }
         let port = if round % 2 == 0 { 7470 } else { 8472 };

@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
-    mesh::requirement::{Family, Service},
-    model::Port,
+    mesh::{
+        body::Icmp,
+        requirement::{Family, Framing, Service},
+    },
+    model::{Port, Protocol},
 };
 
 fn udp() -> Evidence {
