@@ -8,12 +8,14 @@
 
 pub mod body;
 mod bucket;
+mod doors;
 mod endpoint;
 mod filter;
 mod firewall;
 mod joiner;
 pub mod key;
 mod ledger;
+mod presence;
 mod problem;
 mod pulse;
 mod receivers;

@@ -10,26 +10,24 @@ use std::os::{
     unix::net::{SocketAddr, UnixDatagram},
 };
 
-use crate::model::Port;
-
 /// It is announced for as long as this is kept.
 #[derive(Debug)]
 pub(super) struct Presence(#[allow(dead_code, reason = "what counts is that it is open")] UnixDatagram);
 
 impl Presence {
     /// None where another run announced itself before.
-    pub(super) fn announce(port: Port) -> Option<Self> {
+    pub(super) fn announce(port: u16) -> Option<Self> {
         UnixDatagram::bind_addr(&name(port)?).ok().map(Self)
     }
 
     /// Whether a run announced itself.
-    pub(super) fn is_announced(port: Port) -> bool {
+    pub(super) fn is_announced(port: u16) -> bool {
         let connect = |name| UnixDatagram::unbound()?.connect_addr(&name);
         name(port).is_some_and(|name| connect(name).is_ok())
     }
 }
 
-fn name(port: Port) -> Option<SocketAddr> {
+fn name(port: u16) -> Option<SocketAddr> {
     SocketAddr::from_abstract_name(format!("hostlet/mesh/{port}")).ok()
 }
 
@@ -39,7 +37,7 @@ mod tests {
 
     #[test]
     fn a_run_is_announced_until_it_ends() {
-        let port = Port::known(17_470);
+        let port = 17_470;
         assert!(!Presence::is_announced(port));
         let presence = Presence::announce(port).unwrap();
         assert!(Presence::is_announced(port) && Presence::announce(port).is_none());

@@ -42,10 +42,12 @@ pub enum MeshError {
         actual: String,
     },
     /// The control port is held.
-    #[error("the control port {port} (mesh.port) is in use; is another hostlet respond running? (ss -lnup 'sport = :{port}')")]
+    #[error("the control port {port} (mesh.port) is held by {holder}; stop that, or set another port on all nodes")]
     PortInUse {
         /// The port.
         port: u16,
+        /// Who has it.
+        holder: String,
     },
     /// A socket cannot be opened.
     #[error("the node cannot listen for the other nodes: {0}")]

@@ -1,5 +1,6 @@
 //! Listens on every port that other nodes must reach: binds what is free; where somebody holds the port, a raw socket
-//! behind the firewall still sees what comes for it. A tap before the firewall tells where a datagram was lost.
+//! behind the firewall still sees what comes for it. A tap before the firewall tells where a datagram was lost. A responder,
+//! which stays while services start, binds nothing that a raw socket can see; for TCP see [`super::doors`].
 //!
 //! Promise: a port that somebody holds is not touched, and nothing is sent from here but answers to signed questions.
 //! Gap: without CAP_NET_RAW there is neither raw socket nor tap.
@@ -44,8 +45,8 @@ pub(super) struct Receivers {
 }
 
 impl Receivers {
-    /// Opens everything that is needed.
-    pub(super) fn open(needed: &[(IpAddr, Requirement)]) -> io::Result<Self> {
+    /// Opens everything that is needed; with `bind` also what somebody else may want to bind.
+    pub(super) fn open(needed: &[(IpAddr, Requirement)], bind: bool) -> io::Result<Self> {
         let mut receivers = Self { datagrams: Vec::new(), listeners: Vec::new(), raw: Vec::new(), listening: Vec::new() };
         for family in [Family::Ipv4, Family::Ipv6] {
             if needed.iter().any(|(_, requirement)| requirement.family == family) {
@@ -55,13 +56,17 @@ impl Receivers {
             }
         }
         for (ip, requirement) in needed {
-            receivers.add(*ip, *requirement)?;
+            receivers.add(*ip, *requirement, bind)?;
         }
         Ok(receivers)
     }
 
-    fn add(&mut self, ip: IpAddr, requirement: Requirement) -> io::Result<()> {
+    fn add(&mut self, ip: IpAddr, requirement: Requirement, bind: bool) -> io::Result<()> {
         let Requirement { protocol, port, family, .. } = requirement;
+        if !bind && (protocol == Protocol::Tcp || self.sees(family, Tap::Socket)) {
+            self.listening.push((family, Listening { protocol, port, how: How::Taken }));
+            return Ok(());
+        }
         let address = SocketAddr::from((ip, port.number()));
         let bound = match protocol {
             Protocol::Udp => bind_datagrams(address).map(|socket| self.datagrams.push(socket)),
@@ -161,7 +166,7 @@ async fn read_packets(shared: Arc<Shared>, socket: UdpSocket, family: Family, ta
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener, port: Port) {
+pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener, port: Port) {
     let at_once = Arc::new(Semaphore::new(256));
     loop {
         let Ok((stream, from)) = listener.accept().await else {

@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -11,20 +11,38 @@ use super::{
     visit::Visit,
 };
 use crate::mesh::{
-    body::{Body, Listening},
+    body::{Body, How, Listening},
     key::Nonce,
     ledger::Place,
-    requirement::Family,
+    receivers,
+    requirement::{Family, Node},
     sender,
     session::{Envelope, Outgoing},
     wire::{self, Message, Refused},
 };
+use crate::model::Protocol;
 
 /// A session of which nothing is heard for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
+/// A port that was opened for a session of which nothing is heard for so long is closed: who asks does so all the time.
+const SILENT: Duration = Duration::from_secs(2);
+
 /// A cookie is good for this long, at the least.
 const COOKIE: Duration = Duration::from_secs(30);
+
+/// The peer may vanish.
+async fn close_when_silent(shared: Weak<Shared>, session: Nonce) {
+    loop {
+        tokio::time::sleep(SILENT / 4).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let visits = lock(&shared.visits);
+        if visits.get(&session).is_none_or(|visit| visit.done || visit.heard.elapsed() > SILENT) {
+            shared.doors.close(&session);
+            return;
+        }
+    }
+}
 
 impl Shared {
     /// Reads a message that is for this node, from where it says; anything else is counted.
@@ -45,7 +63,7 @@ impl Shared {
             self.counters.misplaced.fetch_add(1, Ordering::Relaxed);
             return None;
         };
-        lock(&self.heard).insert(message.from);
+        self.spoke(message.from);
         Some((message, peer))
     }
 
@@ -76,10 +94,16 @@ impl Shared {
             }
             return;
         };
-        let Body::Probe(probe) = message.body else { return };
+        let Body::Probe(probe) = message.body else {
+            // Where a responder of this host answers, this is how a process that asks hears of peers.
+            if place == Place::Socket && message.to == self.id && self.by_id.contains_key(&message.from) {
+                lock(&self.heard).insert(message.from);
+            }
+            return;
+        };
         let right = message.to == self.id && probe.port.number() == port && from.is_none_or(|from| from == probe.source);
         if right && self.ledger.record(&message.session, message.from, &probe, place) {
-            lock(&self.heard).insert(message.from);
+            self.spoke(message.from);
         } else if place == Place::Socket {
             self.counters.stale.fetch_add(1, Ordering::Relaxed);
         }
@@ -115,7 +139,7 @@ impl Shared {
                 Some(Body::Tell {
                     arrived: self.ledger.arrived(&message.session, self.sees_interface(visit.family)),
                     sent: visit.outgoing.sent(),
-                    needs_you: lock(&self.needed).contains(&message.from),
+                    needs_you: self.host_needs(&message.from),
                     late: visit.outgoing.late(),
                 })
             }
@@ -124,6 +148,7 @@ impl Shared {
                 let visit = visits.get_mut(&message.session).filter(|visit| visit.peer == peer)?;
                 visit.done = true;
                 visit.probing.abort();
+                self.doors.close(&message.session);
                 None
             }
             _ => None,
@@ -144,6 +169,22 @@ impl Shared {
         cookie
     }
 
+    /// Opens a port that nobody holds, where the peer needs it.
+    fn open_door(self: &Arc<Self>, session: Nonce, peer: &Node, at: IpAddr, listening: Listening) -> Listening {
+        let Listening { protocol, port, .. } = listening;
+        let needed = || self.identity.rules.between(peer, &self.identity.this);
+        let may_open = protocol == Protocol::Tcp && self.opened_for_sessions.contains(&port);
+        if !(may_open && needed().iter().any(|one| (one.protocol, one.port) == (protocol, port))) {
+            return listening;
+        }
+        let answer = |listener| tokio::spawn(receivers::accept(Arc::clone(self), listener, port)).abort_handle();
+        if !self.doors.open(session, (at, port.number()).into(), answer) {
+            return listening;
+        }
+        tokio::spawn(close_when_silent(Arc::downgrade(self), session));
+        Listening { how: How::Bound, ..listening }
+    }
+
     /// Begins a session, or goes on with it: the question may come twice.
     fn arm(self: &Arc<Self>, message: &Message, peer: usize, from: IpAddr, theirs: &[Listening]) -> Option<Body> {
         let family = Family::of(from);
@@ -155,6 +196,7 @@ impl Shared {
                 || !(visit.heard.elapsed() > FORGOTTEN || (visit.peer == peer && visit.family == family));
             if !keep {
                 self.ledger.close(session);
+                self.doors.close(session);
             }
             keep
         });
@@ -168,10 +210,11 @@ impl Shared {
             Visit { peer, family, outgoing, probing, heard: Instant::now(), done: false }
         });
         visit.heard = Instant::now();
+        let listening = self.listening(family).into_iter();
         Some(Body::Armed {
-            listening: self.listening(family),
+            listening: listening.map(|one| self.open_door(message.session, &self.identity.peers[peer], source, one)).collect(),
             firewall: self.firewall,
-            needs_you: lock(&self.needed).contains(&message.from),
+            needs_you: self.host_needs(&message.from),
         })
     }
 }

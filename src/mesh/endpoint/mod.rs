@@ -5,45 +5,46 @@
 //! bounded rate; all else is met with silence, and counted. Dropping it closes every socket.
 
 mod answer;
+mod control;
 mod counters;
 mod identity;
 mod shared;
 mod visit;
 
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream, UdpSocket},
-    task::JoinSet,
-    time::timeout,
-};
+use socket2::Socket;
+use tokio::task::JoinSet;
 
 use super::{
     filter::Tap,
     firewall,
+    presence::Presence,
     problem::MeshError,
-    receivers::{Receivers, bind_listener},
+    receivers::Receivers,
     requirement::{Family, Requirement},
-    wire,
 };
 use crate::host::detached;
+use control::Control;
 
+pub(super) use control::read_message;
 pub use counters::Counters;
 pub use identity::Identity;
 pub(super) use shared::Shared;
 
 /// What an endpoint is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Purpose {
-    /// Peers ask.
-    Answer,
-    /// This node asks as well.
+    /// Peers ask. Services of this host may start meanwhile, so that no port is held but the control port.
+    Answer {
+        /// The control port's sockets, where systemd opened them.
+        sockets: Vec<Socket>,
+    },
+    /// This node asks as well, before its services are there.
     Prove,
 }
 
@@ -52,12 +53,20 @@ pub enum Purpose {
 pub struct Endpoint {
     pub(super) shared: Arc<Shared>,
     _tasks: JoinSet<()>,
+    _presence: Option<Presence>,
     answers: bool,
 }
 
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.shared.doors.close_all();
+    }
+}
+
 impl Endpoint {
-    /// Opens every socket, and tells peers that ask whether this node needs answers of its own. Where the control port is in use, another responder of this host answers on it, and this
-    /// endpoint only asks.
+    /// Opens every socket, and tells peers that ask whether this node needs answers of its own. Where the control port is in
+    /// use, a responder of this host answers on it, and this endpoint only asks: nothing is taken from the responder, so that
+    /// it goes on whatever becomes of this process.
     pub async fn open(identity: Identity, purpose: Purpose) -> Result<Self, MeshError> {
         let Identity { this, peers, rules, .. } = &identity;
         let needed: Vec<(IpAddr, Requirement)> = rules
@@ -65,37 +74,41 @@ impl Endpoint {
             .into_iter()
             .filter_map(|requirement| Some((this.address(requirement.family)?, requirement)))
             .collect();
-        let receivers = Receivers::open(&needed)?;
+        let proves = matches!(purpose, Purpose::Prove);
+        let receivers = Receivers::open(&needed, proves)?;
         let firewall = detached::run("mesh-firewall", firewall::active).await?;
-        let mut control = Vec::new();
-        let mut answers = true;
-        for address in &this.addresses {
-            match bind_control((address.ip(), identity.port).into()) {
-                Ok(sockets) => control.push(sockets),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => answers = false,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let addresses = this.addresses.iter().map(|address| SocketAddr::from((address.ip(), identity.port)));
+        let control = Control::open(&purpose, addresses)?;
         let families = [Family::Ipv4, Family::Ipv6].into_iter();
         let interfaces_seen = families.filter(|family| receivers.sees(*family, Tap::Interface)).collect();
-        let shared = Arc::new(Shared::new(identity, receivers.listening.clone(), interfaces_seen, firewall)?);
-        if purpose == Purpose::Prove {
+        let shared = Shared::new(identity, &purpose, receivers.listening.clone(), interfaces_seen, firewall)?;
+        let shared = Arc::new(shared);
+        let presence = proves.then(|| Presence::announce(shared.identity.port)).flatten();
+        if proves {
             shared.identity.peers.iter().for_each(|peer| shared.needs(shared.id_of(peer), true));
         }
         let mut tasks = JoinSet::new();
         receivers.start(&shared, &mut tasks);
         let pulse = Arc::clone(&shared.pulse);
         tasks.spawn(async move { pulse.beat().await });
-        for (datagrams, listener) in control {
-            tasks.spawn(answer_datagrams(Arc::clone(&shared), datagrams));
-            tasks.spawn(answer_connections(Arc::clone(&shared), listener));
-        }
-        Ok(Self { shared, _tasks: tasks, answers })
+        let answers = control.is_ours;
+        control.start(&shared, &mut tasks);
+        Ok(Self { shared, _tasks: tasks, _presence: presence, answers })
     }
 
     /// Whether this endpoint answers on the control port, rather than another responder of this host.
     pub fn must_answer(&self) -> Result<(), MeshError> {
-        if self.answers { Ok(()) } else { Err(MeshError::PortInUse { port: self.shared.identity.port }) }
+        if self.answers {
+            return Ok(());
+        }
+        let port = self.shared.identity.port;
+        Err(MeshError::PortInUse { port, holder: control::holder(port) })
+    }
+
+    /// For how long no peer has said anything.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        shared::lock(&self.shared.last_heard).elapsed()
     }
 
     /// What was met with silence.
@@ -104,8 +117,12 @@ impl Endpoint {
         &self.shared.counters
     }
 
-    /// Keeps answering while peers that are in the middle of their own preflight need it; ten seconds at most.
+    /// Keeps answering while peers that are in the middle of their own preflight need it; ten seconds at most. A responder of
+    /// this host goes on by itself.
     pub async fn linger(&self) {
+        if !self.answers {
+            return;
+        }
         const SILENT: Duration = Duration::from_secs(3);
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
@@ -115,57 +132,4 @@ impl Endpoint {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-fn bind_control(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    let datagrams = std::net::UdpSocket::bind(address)?;
-    datagrams.set_nonblocking(true)?;
-    Ok((UdpSocket::from_std(datagrams)?, bind_listener(address)?))
-}
-
-async fn answer_datagrams(shared: Arc<Shared>, socket: UdpSocket) {
-    let mut buffer = vec![0; wire::LONGEST];
-    loop {
-        // Errors are about answers of the past.
-        let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-        if let Some(answer) = shared.answer(&buffer[..length], from.ip()) {
-            let _ = socket.send_to(&answer, from).await;
-        }
-    }
-}
-
-/// For networks in which TCP passes and UDP does not: one question and one answer for each connection.
-async fn answer_connections(shared: Arc<Shared>, listener: TcpListener) {
-    loop {
-        let Ok((stream, from)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        if !shared.is_listed(from.ip()) {
-            shared.counters.stranger();
-            continue;
-        }
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            let _ = timeout(Duration::from_secs(2), answer_connection(&shared, stream, from.ip())).await;
-        });
-    }
-}
-
-async fn answer_connection(shared: &Arc<Shared>, mut stream: TcpStream, from: IpAddr) -> io::Result<()> {
-    let question = read_message(&mut stream).await?;
-    if let Some(answer) = shared.answer(&question, from) {
-        stream.write_all(&answer).await?;
-    }
-    Ok(())
-}
-
-/// A message tells its own length.
-pub(super) async fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; wire::HEADER];
-    stream.read_exact(&mut bytes).await?;
-    let size = wire::size(&bytes).filter(|size| (wire::HEADER..=wire::CONTROL).contains(size));
-    bytes.resize(size.ok_or(io::ErrorKind::InvalidData)?, 0);
-    stream.read_exact(&mut bytes[wire::HEADER..]).await?;
-    Ok(bytes)
 }

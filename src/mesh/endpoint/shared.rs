@@ -8,19 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{counters::Counters, identity::Identity, visit::Visit};
+use super::{Purpose, counters::Counters, identity::Identity, visit::Visit};
 use crate::{
     host::links,
     mesh::{
         body::{Firewall, Listening},
         bucket::Bucket,
+        doors::Doors,
         key::{self, NodeId, Nonce},
         ledger::Ledger,
+        presence::Presence,
         pulse::Pulse,
-        requirement::{Family, Node, Requirement},
+        requirement::{Family, Node, Requirement, Service},
         session::{Envelope, Target},
     },
-    model::Protocol,
+    model::{Port, Protocol},
 };
 
 /// What all parts of a node share.
@@ -34,6 +36,11 @@ pub(in crate::mesh) struct Shared {
     pub(super) id: NodeId,
     pub(super) by_id: HashMap<NodeId, usize>,
     pub(super) by_address: HashMap<IpAddr, usize>,
+    /// The TCP ports that are opened for a session; empty where all are open anyway.
+    pub(super) opened_for_sessions: Vec<Port>,
+    pub(super) doors: Doors,
+    /// Another process of this host may be asking.
+    is_responder: bool,
     listening: Vec<(Family, Listening)>,
     interfaces_seen: Vec<Family>,
     mtus: HashMap<IpAddr, u32>,
@@ -42,6 +49,8 @@ pub(in crate::mesh) struct Shared {
     /// Peers that this node still needs answers from, and peers that spoke to it.
     pub(super) needed: Mutex<HashSet<NodeId>>,
     pub(super) heard: Mutex<HashSet<NodeId>>,
+    /// When the last of them spoke.
+    pub(super) last_heard: Mutex<Instant>,
     /// Peers that need answers from this node, and when they said so.
     pub(super) needed_by: Mutex<HashMap<NodeId, Instant>>,
     pub(super) secret: Nonce,
@@ -53,9 +62,21 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A responder opens what nobody holds. On an installed node the kubelet's port is the kubelet's, which may start at any moment.
+fn opened_for_sessions(identity: &Identity, purpose: &Purpose) -> Vec<Port> {
+    let is_installed = match purpose {
+        Purpose::Prove => return Vec::new(),
+        Purpose::Answer { sockets } => !sockets.is_empty(),
+    };
+    let needed = identity.rules.received_by(&identity.this, &identity.peers).into_iter();
+    let needed = needed.filter(|one| one.protocol == Protocol::Tcp && !(is_installed && one.service == Service::Kubelet));
+    needed.map(|one| one.port).collect()
+}
+
 impl Shared {
     pub(super) fn new(
         identity: Identity,
+        purpose: &Purpose,
         listening: Vec<(Family, Listening)>,
         interfaces_seen: Vec<Family>,
         firewall: Firewall,
@@ -74,6 +95,9 @@ impl Shared {
             id: identity.key.id(&identity.this.name),
             by_id,
             by_address,
+            opened_for_sessions: opened_for_sessions(&identity, purpose),
+            doors: Doors::default(),
+            is_responder: matches!(purpose, Purpose::Answer { .. }),
             listening,
             interfaces_seen,
             mtus,
@@ -85,6 +109,7 @@ impl Shared {
             buckets: Mutex::new(buckets),
             needed: Mutex::default(),
             heard: Mutex::default(),
+            last_heard: Mutex::new(now),
             needed_by: Mutex::default(),
             secret: key::nonce()?,
             started: now,
@@ -131,6 +156,17 @@ impl Shared {
     /// Whether this node still needs answers from the peer.
     pub(in crate::mesh) fn is_needed(&self, peer: &Node) -> bool {
         lock(&self.needed).contains(&self.id_of(peer))
+    }
+
+    /// The same of all that ask on this host: another process may be in the middle of its preflight.
+    pub(super) fn host_needs(&self, peer: &NodeId) -> bool {
+        lock(&self.needed).contains(peer) || (self.is_responder && Presence::is_announced(self.identity.port))
+    }
+
+    /// The peer spoke to this node.
+    pub(super) fn spoke(&self, peer: NodeId) {
+        lock(&self.heard).insert(peer);
+        *lock(&self.last_heard) = Instant::now();
     }
 
     /// The peer needs answers from this node, or no more.

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Cause, Evidence};
-use crate::mesh::body::{Ending, Firewall, How};
+use crate::{
+    mesh::body::{Ending, Firewall, How},
+    model::Protocol,
+};
 
 pub(super) fn seen(evidence: &Evidence, cause: Option<Cause>) -> String {
     let Evidence { attempts, to, ending, .. } = evidence;
@@ -83,6 +86,8 @@ fn said_by(evidence: &Evidence, ip: IpAddr) -> String {
 fn listens(evidence: &Evidence) -> &'static str {
     match evidence.listening {
         Some(How::Bound) => "listens: a reject rule",
+        // A raw socket sees what comes for any address.
+        _ if evidence.requirement.protocol == Protocol::Udp => "looks for it behind its firewall: a reject rule",
         _ => "says that something holds the port: a reject rule, or a service on another address",
     }
 }

@@ -102,7 +102,7 @@ fn needs(subject: &Subject) -> Vec<Need> {
         needs.push(tcp(Port::known(10_259), LOOPBACK, Service::Pod("kube-scheduler")));
     }
     needs.extend(overlay(subject));
-    for mesh in &subject.settings.mesh {
+    if let Some(mesh) = &subject.settings.mesh {
         let at_each = |protocol| {
             let need = move |ip| Need { protocol, port: mesh.port, scope: Scope::At(ip), service: Service::Responder };
             subject.identity.addresses.iter().map(move |address| need(address.ip()))

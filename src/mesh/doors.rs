@@ -1,0 +1,96 @@
+//! TCP ports of this node that nobody holds, opened for as long as a peer's session needs them.
+//!
+//! Promise: a responder keeps no port from the service that it is for. The service of an installed node may start at any
+//! moment; what it would find in its way is there for a second or two of a session, and goes with the session.
+//! Gap: a service that starts in such a second fails, and has to be started again (the kubelet's own port is never opened on
+//! an installed node).
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::{net::TcpListener, task::AbortHandle};
+
+use super::{key::Nonce, receivers::bind_listener};
+
+/// Open ports, and for whom.
+#[derive(Debug, Default)]
+pub(super) struct Doors(Mutex<HashMap<SocketAddr, Door>>);
+
+#[derive(Debug)]
+struct Door {
+    sessions: HashSet<Nonce>,
+    answering: AbortHandle,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.answering.abort();
+    }
+}
+
+impl Doors {
+    /// Opens it for the session, and has somebody answer; false where somebody else holds it.
+    pub(super) fn open(&self, session: Nonce, at: SocketAddr, answer: impl FnOnce(TcpListener) -> AbortHandle) -> bool {
+        self.with(|doors| {
+            if let Some(door) = doors.get_mut(&at) {
+                door.sessions.insert(session);
+                return true;
+            }
+            let Ok(listener) = bind_listener(at) else { return false };
+            doors.insert(at, Door { sessions: HashSet::from([session]), answering: answer(listener) });
+            true
+        })
+    }
+
+    /// Closes what is open for this session alone.
+    pub(super) fn close(&self, session: &Nonce) {
+        self.with(|doors| {
+            doors.retain(|_, door| {
+                door.sessions.remove(session);
+                !door.sessions.is_empty()
+            });
+        });
+    }
+
+    /// Closes all.
+    pub(super) fn close_all(&self) {
+        self.with(HashMap::clear);
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<SocketAddr, Door>) -> T) -> T {
+        // What is in it is whole after every statement.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_is_open_until_the_last_session_that_needs_it_ends() {
+        let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let is_free = || std::net::TcpListener::bind(at).is_ok();
+        let doors = Doors::default();
+        let hold = |listener: TcpListener| {
+            tokio::spawn(async move {
+                let _listener = listener;
+                std::future::pending::<()>().await;
+            })
+            .abort_handle()
+        };
+        assert!(doors.open([1; 16], at, hold) && doors.open([2; 16], at, |_| unreachable!()));
+        doors.close(&[1; 16]);
+        tokio::task::yield_now().await;
+        assert!(!is_free());
+        doors.close(&[2; 16]);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(is_free());
+        let held = std::net::TcpListener::bind(at).unwrap();
+        assert!(!doors.open([3; 16], at, |_| unreachable!()));
+        drop(held);
+    }
+}
