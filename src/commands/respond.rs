@@ -139,8 +139,7 @@ impl Responder<'_> {
             [] => "Every message was answered.\n".to_owned(),
             lines => format!("Met with silence: {}.\n", lines.join(", ")),
         };
-        let silent: serde_json::Map<_, _> =
-            self.silent.iter().map(|(what, n)| (what.replace(' ', "-"), (*n).into())).collect();
+        let silent: serde_json::Map<_, _> = self.silent.iter().map(|(what, n)| (what.replace(' ', "-"), (*n).into())).collect();
         Done::new(&text, &json!({ "silent": silent }))
     }
 }

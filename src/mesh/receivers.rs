@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     body::{Body, How, Listening},
+    bucket::Patience,
     endpoint::Shared,
     filter::{self, Tap},
     ledger::Place,
@@ -140,6 +141,7 @@ fn open_tap(family: Family, tap: Tap) -> io::Result<Option<UdpSocket>> {
 
 async fn read_datagrams(shared: Arc<Shared>, socket: UdpSocket) {
     let mut buffer = vec![0; LARGEST_PACKET];
+    let mut patience = Patience::new();
     let Ok(port) = socket.local_addr().map(|address| address.port()) else { return };
     loop {
         // Errors are about datagrams of the past.
@@ -147,12 +149,15 @@ async fn read_datagrams(shared: Arc<Shared>, socket: UdpSocket) {
             sleep(Duration::from_millis(1)).await;
             continue;
         };
-        shared.probed(Some(from.ip()), port, &buffer[..length], Place::Socket);
+        if !shared.probed(Some(from.ip()), port, &buffer[..length], Place::Socket) {
+            patience.lose().await;
+        }
     }
 }
 
 async fn read_packets(shared: Arc<Shared>, socket: UdpSocket, family: Family, tap: Tap) {
     let mut buffer = vec![0; LARGEST_PACKET];
+    let mut patience = Patience::new();
     let place = if tap == Tap::Interface { Place::Interface } else { Place::Socket };
     loop {
         // The link went down, or the like: later packets come all the same.
@@ -160,8 +165,10 @@ async fn read_packets(shared: Arc<Shared>, socket: UdpSocket, family: Family, ta
             sleep(Duration::from_millis(1)).await;
             continue;
         };
-        if let Some(datagram) = filter::datagram(family, tap, &buffer[..length]) {
-            shared.probed(datagram.source, datagram.port, datagram.payload, place);
+        let is_probe = filter::datagram(family, tap, &buffer[..length])
+            .is_some_and(|datagram| shared.probed(datagram.source, datagram.port, datagram.payload, place));
+        if !is_probe {
+            patience.lose().await;
         }
     }
 }

@@ -84,29 +84,32 @@ impl Shared {
         may
     }
 
-    /// A datagram came to a port that is probed.
-    pub(in crate::mesh) fn probed(&self, from: Option<IpAddr>, port: u16, datagram: &[u8], place: Place) {
+    /// A datagram came to a port that is probed; whether it was one that was expected.
+    pub(in crate::mesh) fn probed(&self, from: Option<IpAddr>, port: u16, datagram: &[u8], place: Place) -> bool {
         let bytes = wire::without_vxlan(datagram);
         // A raw socket for IPv6 does not tell whose it is; the signature does.
         let Ok(message) = Message::parse(bytes, &self.identity.key) else {
             if place == Place::Socket {
                 self.counters.forged.fetch_add(1, Ordering::Relaxed);
             }
-            return;
+            return false;
         };
         let Body::Probe(probe) = message.body else {
             // Where a responder of this host answers, this is how a process that asks hears of peers.
-            if place == Place::Socket && message.to == self.id && self.by_id.contains_key(&message.from) {
+            let is_peers = message.to == self.id && self.by_id.contains_key(&message.from);
+            if place == Place::Socket && is_peers {
                 lock(&self.heard).insert(message.from);
             }
-            return;
+            return is_peers;
         };
         let right = message.to == self.id && probe.port.number() == port && from.is_none_or(|from| from == probe.source);
-        if right && self.ledger.record(&message.session, message.from, &probe, place) {
+        let expected = right && self.ledger.record(&message.session, message.from, &probe, place);
+        if expected {
             self.spoke(message.from);
         } else if place == Place::Socket {
             self.counters.stale.fetch_add(1, Ordering::Relaxed);
         }
+        expected
     }
 
     /// The answer to a control message, if it is to be answered.

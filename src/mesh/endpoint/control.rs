@@ -24,7 +24,7 @@ use tokio::{
 use super::{Purpose, Shared};
 use crate::{
     host::ports::{Holder, Holders, Scope},
-    mesh::{receivers::bind_listener, wire},
+    mesh::{bucket::Patience, receivers::bind_listener, wire},
     model::{Port, Protocol},
 };
 
@@ -121,11 +121,13 @@ pub(super) fn holder(port: u16) -> String {
 
 async fn answer_datagrams(shared: Arc<Shared>, socket: UdpSocket) {
     let mut buffer = vec![0; wire::LONGEST];
+    let mut patience = Patience::new();
     loop {
         // Errors are about answers of the past.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-        if let Some(answer) = shared.answer(&buffer[..length], from.ip()) {
-            let _ = socket.send_to(&answer, from).await;
+        match shared.answer(&buffer[..length], from.ip()) {
+            Some(answer) => drop(socket.send_to(&answer, from).await),
+            None => patience.lose().await,
         }
     }
 }
