@@ -7,6 +7,7 @@
 mod answer;
 mod counters;
 mod identity;
+mod members;
 mod shared;
 mod visit;
 
@@ -25,14 +26,13 @@ use tokio::{
 };
 
 use super::{
-    filter::Tap,
     firewall,
     problem::MeshError,
     receivers::{Receivers, bind_listener},
-    requirement::{Family, Requirement},
+    requirement::Requirement,
     wire,
 };
-use crate::host::detached;
+use crate::host::{detached, open_files};
 
 pub use counters::Counters;
 pub use identity::Identity;
@@ -60,12 +60,12 @@ impl Endpoint {
     /// endpoint only asks.
     pub async fn open(identity: Identity, purpose: Purpose) -> Result<Self, MeshError> {
         let Identity { this, peers, rules, .. } = &identity;
-        let needed: Vec<(IpAddr, Requirement)> = rules
-            .received_by(this, peers)
-            .into_iter()
-            .filter_map(|requirement| Some((this.address(requirement.family)?, requirement)))
-            .collect();
-        let receivers = Receivers::open(&needed)?;
+        let received = if identity.newcomers { rules.received_by_any(this) } else { rules.received_by(this, peers) };
+        let needed: Vec<(IpAddr, Requirement)> =
+            received.into_iter().filter_map(|requirement| Some((this.address(requirement.family)?, requirement))).collect();
+        // With a thousand peers there are thousands of sockets; where the limit stays low, some are tried later.
+        let _ = open_files::raise_limit();
+        let receivers = Receivers::open(&needed, &rules.connected_to(this))?;
         let firewall = detached::run("mesh-firewall", firewall::active).await?;
         let mut control = Vec::new();
         let mut answers = true;
@@ -76,11 +76,9 @@ impl Endpoint {
                 Err(error) => return Err(error.into()),
             }
         }
-        let families = [Family::Ipv4, Family::Ipv6].into_iter();
-        let interfaces_seen = families.filter(|family| receivers.sees(*family, Tap::Interface)).collect();
-        let shared = Arc::new(Shared::new(identity, receivers.listening.clone(), interfaces_seen, firewall)?);
+        let shared = Arc::new(Shared::new(identity, receivers.listening.clone(), receivers.eyes(), firewall)?);
         if purpose == Purpose::Prove {
-            shared.identity.peers.iter().for_each(|peer| shared.needs(shared.id_of(peer), true));
+            shared.identity.asked().into_iter().for_each(|peer| shared.needs(shared.id_of(peer), true));
         }
         let mut tasks = JoinSet::new();
         receivers.start(&shared, &mut tasks);
@@ -141,7 +139,7 @@ async fn answer_connections(shared: Arc<Shared>, listener: TcpListener) {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        if !shared.is_listed(from.ip()) {
+        if !shared.may_speak(from.ip()) {
             shared.counters.stranger();
             continue;
         }
