@@ -26,9 +26,11 @@ use tokio::{
 };
 
 use super::{
+    body::Firewall,
     firewall,
+    ledger::Place,
     problem::MeshError,
-    receivers::{Receivers, bind_listener},
+    receivers::{Eyes, Receivers, bind_listener},
     requirement::Requirement,
     wire,
 };
@@ -89,6 +91,23 @@ impl Endpoint {
             tasks.spawn(answer_connections(Arc::clone(&shared), listener));
         }
         Ok(Self { shared, _tasks: tasks, answers })
+    }
+
+    /// One without sockets of its own, which answers what [`Endpoint::hear`] is given: for fuzzing what it makes of messages.
+    pub fn without_sockets(identity: Identity) -> Result<Self, MeshError> {
+        let shared = Arc::new(Shared::new(identity, Vec::new(), Eyes::default(), Firewall::None)?);
+        Ok(Self { shared, _tasks: JoinSet::new(), answers: false })
+    }
+
+    /// What is answered to a datagram from there, if anything is.
+    #[must_use]
+    pub fn hear(&self, datagram: &[u8], from: IpAddr) -> Option<Vec<u8>> {
+        self.shared.answer(datagram, from)
+    }
+
+    /// A datagram came from there to a port that is probed.
+    pub fn probed(&self, from: IpAddr, port: u16, datagram: &[u8]) {
+        self.shared.probed(Some(from), port, datagram, Place::Socket);
     }
 
     /// Whether this endpoint answers on the control port, rather than another responder of this host.
