@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Cli, Command, Global, OutputFormat},
-    config::{Configuration, Fragment, Settings},
-    host::{fragments, signals},
+    config::{Configuration, Fragment, PeersFile, Settings},
+    host::{files, fragments, signals},
     output::{self, Event, Events, Format, Outcome, Verbosity},
     pipeline::{Context, Failure},
 };
@@ -132,7 +132,14 @@ fn configuration(global: &Global) -> Result<Configuration, Failure> {
     }
     let fragments: Vec<Fragment> =
         files.into_iter().map(|file| Fragment { name: file.path.display().to_string(), text: file.text }).collect();
-    Ok(Configuration::new(&global.config, fragments, global.set.clone()))
+    let configuration = Configuration::new(&global.config, fragments, global.set.clone());
+    Ok(match configuration.peers_file() {
+        None => configuration,
+        Some(path) => {
+            let text = files::read_text(&path).map_err(|error| error.to_string());
+            configuration.with_peers(PeersFile { path, text })
+        }
+    })
 }
 
 fn settings(global: &Global) -> Result<Settings, Failure> {

@@ -11,6 +11,7 @@ pub mod catalog;
 mod given;
 mod kubelet_fields;
 mod nouns;
+mod peers;
 mod problem;
 mod problems;
 mod raw;
@@ -29,11 +30,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::{Spanned, de::DeTable};
 
+pub use peers::{PeersFile, peers_file};
 pub use problem::{ConfigError, Place, Problem};
 pub use remembered::{Configuration, Remembered};
 pub use settings::{
     Backend, CertificateAuthority, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel, FlannelIdentity, Group, Kubelet, Mesh,
-    Node, Peer, Preflight, Role, Runtime, Settings, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
+    Node, Peer, PeersFrom, Preflight, Role, Runtime, Sample, Settings, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
 };
 pub use text::Fragment;
 
@@ -44,7 +46,12 @@ use text::Texts;
 /// Reads fragments, each laid over those before it: tables are merged deeply, anything else is replaced, lists included.
 /// Then each of `sets` (`key=value`) replaces one key; its value is read as TOML, or else taken as text.
 pub fn parse(fragments: &[Fragment], sets: &[String]) -> Result<Settings, ConfigError> {
-    let texts = Texts::new(fragments, sets);
+    parse_with(fragments, sets, None)
+}
+
+/// The same with the file of peers that the fragments name ([`peers_file`]).
+fn parse_with(fragments: &[Fragment], sets: &[String], file: Option<&PeersFile>) -> Result<Settings, ConfigError> {
+    let texts = Texts::new(fragments, sets, file.and_then(PeersFile::fragment));
     let mut problems = Problems::new(&texts);
     let mut merged = DeTable::new();
     for tree in texts.trees() {
@@ -53,12 +60,12 @@ pub fn parse(fragments: &[Fragment], sets: &[String]) -> Result<Settings, Config
                 shape::check_table(&SCHEMA, &mut tree, "", &mut problems);
                 text::merge(&mut merged, tree);
             }
-            Err(malformed) => malformed.into_iter().for_each(|malformed| {
-                problems.add(&malformed.at, malformed.message).help.extend(malformed.help);
-            }),
+            Err(malformed) => problems.malformed(malformed),
         }
     }
+    let listed = peers::tree(&texts, &mut problems);
     problems.index(&merged);
+    peers::was_read(file, &mut problems);
     if !problems.is_empty() {
         problems.only_values();
     }
@@ -69,15 +76,16 @@ pub fn parse(fragments: &[Fragment], sets: &[String]) -> Result<Settings, Config
             return problems.finish(None);
         }
     };
-    let settings = build::settings(raw, &mut problems);
+    let listed = peers::raw(listed, &mut problems);
+    let settings = build::settings(raw, listed, &mut problems);
     problems.finish(settings)
 }
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(make_schema);
+static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<Raw>);
 
-fn make_schema() -> Value {
+fn schema_of<T: schemars::JsonSchema>() -> Value {
     let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<Raw>().to_value()
+    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 /// The JSON schema of the configuration, for editors. `config/schema.json` is its copy.

@@ -81,6 +81,8 @@ const fn state(state: &State) -> &'static str {
         State::OneWay { .. } => "ONE WAY",
         State::NoResponder { .. } => "no responder",
         State::NotStarted { .. } => "not started",
+        State::OtherVersion { .. } => "OTHER VERSION",
+        State::Translated { .. } => "TRANSLATED",
         State::Silent { .. } => "silent",
     }
 }

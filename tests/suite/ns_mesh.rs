@@ -255,7 +255,7 @@ time.sleep(1000)";
         rules(2, "input", &["tcp dport 10250 drop", "udp dport 8285 drop"]);
         probe(1).is(
             &[
-                "tcp/10250 n1 -> n2 small: filter-on-port",
+                "tcp/10250 n1 -> n2 small: receivers-firewall",
                 "udp/8285 n1 -> n2 full: receivers-firewall",
                 "udp/8285 n1 -> n2 small: receivers-firewall",
             ],

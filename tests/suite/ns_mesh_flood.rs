@@ -3,7 +3,10 @@
 use std::{env, fs, net::UdpSocket, time::Duration};
 
 use fastrand::Rng;
-use hostlet::mesh::{body::Body, key::Key, wire::Message};
+use hostlet::{
+    config::Role,
+    mesh::{Node, body::Body, key::Key, wire::Message},
+};
 
 use crate::{
     ns_mesh_world::{Wiring::Bridge, nodes, probe},
@@ -21,12 +24,13 @@ fn a_process_that_floods() {
     let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
     let key = Key::new(&fs::read("/mnt/host/key").unwrap(), "kubernetes").unwrap();
     let name = |name: &str| key.id(&name.parse().unwrap());
+    let joiner = Node { name: "n1".parse().unwrap(), addresses: vec!["10.9.0.1".parse().unwrap()], role: Role::ControlPlane };
     let sealed = |body| Message { session: [1; 16], from: name("n1"), to: name("n2"), body };
     // Signed rightly, and of no session: what somebody who listened could send again.
     let repeated = [
         sealed(Body::Done { cookie: [7; 16] }).to_bytes(&key, 160),
-        sealed(Body::Ask { cookie: [7; 16], arrived: Vec::new(), late: 0 }).to_bytes(&key, 1232),
-        sealed(Body::Arm { cookie: [7; 16], listening: Vec::new() }).to_bytes(&key, 1232),
+        sealed(Body::Ask { cookie: [7; 16], arrived: Vec::new(), late: 0, translated: None }).to_bytes(&key, 1232),
+        sealed(Body::Arm { cookie: [7; 16], joiner: joiner.clone(), listening: Vec::new() }).to_bytes(&key, 1232),
     ];
     let hello = sealed(Body::Hello).to_bytes(&key, 160);
     let mut random = Rng::with_seed(0x5eed);

@@ -8,7 +8,7 @@ use crate::{mesh::wire::Refused, model::Port};
 /// Takes bytes off a slice; never beyond its end.
 pub(in crate::mesh) struct Reader<'b>(pub(in crate::mesh) &'b [u8]);
 
-impl Reader<'_> {
+impl<'b> Reader<'b> {
     pub(in crate::mesh) fn array<const N: usize>(&mut self) -> Result<[u8; N], Refused> {
         let (first, rest) = self.0.split_first_chunk().ok_or(Refused::Malformed)?;
         self.0 = rest;
@@ -34,6 +34,13 @@ impl Reader<'_> {
             6 => self.array::<16>().map(IpAddr::from),
             _ => Err(Refused::Malformed),
         }
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'b str, Refused> {
+        let length = self.byte()?.into();
+        let (text, rest) = self.0.split_at_checked(length).ok_or(Refused::Malformed)?;
+        self.0 = rest;
+        str::from_utf8(text).map_err(|_| Refused::Malformed)
     }
 
     pub(super) fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Refused>) -> Result<Option<T>, Refused> {
@@ -85,10 +92,17 @@ pub(super) fn put_optional<T>(to: &mut Vec<u8>, value: Option<T>, put: impl FnOn
 }
 
 /// The first entries, as many as a reader takes.
-pub(super) fn put_list<T: Copy>(to: &mut Vec<u8>, values: &[T], put: impl Fn(&mut Vec<u8>, T)) {
+pub(super) fn put_list<T>(to: &mut Vec<u8>, values: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
     let count = values.len().min(MOST);
     to.push(u8::try_from(count).unwrap_or_default());
     for value in &values[..count] {
-        put(to, *value);
+        put(to, value);
     }
+}
+
+/// At most 255 bytes; names are shorter.
+pub(super) fn put_text(to: &mut Vec<u8>, text: &str) {
+    let bytes = &text.as_bytes()[..text.len().min(255)];
+    to.push(u8::try_from(bytes.len()).unwrap_or_default());
+    to.extend(bytes);
 }

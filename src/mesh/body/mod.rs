@@ -2,15 +2,21 @@
 
 mod codec;
 mod ending;
+mod firewall;
+mod introduction;
 mod probe;
 mod receipt;
 
-use super::{key::Nonce, wire::Refused};
+use std::net::IpAddr;
+
+use super::{key::Nonce, requirement::Node, wire::Refused};
 use crate::model::Port;
 
 pub(super) use codec::Reader;
-use codec::{put_list, put_place, put_port};
+use codec::{put_ip, put_list, put_optional, put_port};
 pub use ending::{Ending, Icmp};
+pub(super) use firewall::MOST_CHAINS;
+pub use firewall::{Chain, ChainFamily, Firewall, Identifier};
 pub use probe::{Probe, Size};
 pub use receipt::{Arrived, How, Listening, Sent};
 
@@ -31,6 +37,8 @@ pub enum Body {
     Arm {
         /// From the challenge.
         cookie: Nonce,
+        /// Who it is, for a peer whose list does not have it yet.
+        joiner: Node,
         /// How the joiner listens on what its peer must reach.
         listening: Vec<Listening>,
     },
@@ -51,6 +59,8 @@ pub enum Body {
         arrived: Vec<Arrived>,
         /// Milliseconds of this session in which the joiner did not get to run.
         late: u16,
+        /// Another address than the peer's, from which messages came that the peer signed.
+        translated: Option<IpAddr>,
     },
     /// Peer: this.
     Tell {
@@ -84,28 +94,20 @@ pub enum Body {
         /// From the challenge.
         cookie: Nonce,
     },
+    /// Peer: you speak another version of this format than I do; mine is the one that this message has.
+    OtherVersion,
 }
 
-/// What filters packets on a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Firewall {
-    /// firewalld.
-    Firewalld,
-    /// ufw.
-    Ufw,
-    /// Rules of nftables.
-    Nftables,
-    /// Rules of iptables.
-    Iptables,
-}
+/// What [`Body::Hello`] is called, in every version.
+pub(super) const HELLO: u8 = 1;
 
-const FIREWALLS: [Firewall; 4] = [Firewall::Firewalld, Firewall::Ufw, Firewall::Nftables, Firewall::Iptables];
+/// What [`Body::OtherVersion`] is called, in every version.
+pub(super) const OTHER_VERSION: u8 = 11;
 
 impl Body {
     pub(super) const fn kind(&self) -> u8 {
         match self {
-            Self::Hello => 1,
+            Self::Hello => HELLO,
             Self::Challenge { .. } => 2,
             Self::Arm { .. } => 3,
             Self::Armed { .. } => 4,
@@ -115,30 +117,33 @@ impl Body {
             Self::Dial { .. } => 8,
             Self::Answer { .. } => 9,
             Self::Done { .. } => 10,
+            Self::OtherVersion => OTHER_VERSION,
         }
     }
 
     pub(super) fn write(&self, to: &mut Vec<u8>) {
         match self {
-            Self::Hello => {}
+            Self::Hello | Self::OtherVersion => {}
             Self::Challenge { cookie } | Self::Done { cookie } => to.extend(cookie),
-            Self::Arm { cookie, listening } => {
+            Self::Arm { cookie, joiner, listening } => {
                 to.extend(cookie);
-                put_list(to, listening, Listening::put);
+                joiner.put(to);
+                put_list(to, listening, |to, one| Listening::put(to, *one));
             }
             Self::Armed { listening, firewall, needs_you } => {
-                put_list(to, listening, Listening::put);
-                put_place(to, &FIREWALLS, firewall);
+                put_list(to, listening, |to, one| Listening::put(to, *one));
+                firewall.put(to);
                 to.push((*needs_you).into());
             }
-            Self::Ask { cookie, arrived, late } => {
+            Self::Ask { cookie, arrived, late, translated } => {
                 to.extend(cookie);
-                put_list(to, arrived, Arrived::put);
+                put_list(to, arrived, |to, one| Arrived::put(to, *one));
                 to.extend(late.to_be_bytes());
+                put_optional(to, *translated, put_ip);
             }
             Self::Tell { arrived, sent, needs_you, late } => {
-                put_list(to, arrived, Arrived::put);
-                put_list(to, sent, Sent::put);
+                put_list(to, arrived, |to, one| Arrived::put(to, *one));
+                put_list(to, sent, |to, one| Sent::put(to, *one));
                 to.push((*needs_you).into());
                 to.extend(late.to_be_bytes());
             }
@@ -152,15 +157,20 @@ impl Body {
 
     pub(super) fn read(kind: u8, from: &mut Reader<'_>) -> Result<Self, Refused> {
         Ok(match kind {
-            1 => Self::Hello,
+            HELLO => Self::Hello,
             2 => Self::Challenge { cookie: from.array()? },
-            3 => Self::Arm { cookie: from.array()?, listening: from.list(Listening::take)? },
+            3 => Self::Arm { cookie: from.array()?, joiner: Node::take(from)?, listening: from.list(Listening::take)? },
             4 => Self::Armed {
                 listening: from.list(Listening::take)?,
-                firewall: from.one_of(FIREWALLS)?,
+                firewall: Firewall::take(from)?,
                 needs_you: from.one_of([false, true])?,
             },
-            5 => Self::Ask { cookie: from.array()?, arrived: from.list(Arrived::take)?, late: from.number()? },
+            5 => Self::Ask {
+                cookie: from.array()?,
+                arrived: from.list(Arrived::take)?,
+                late: from.number()?,
+                translated: from.optional(Reader::ip)?,
+            },
             6 => Self::Tell {
                 arrived: from.list(Arrived::take)?,
                 sent: from.list(Sent::take)?,
@@ -171,6 +181,7 @@ impl Body {
             8 => Self::Dial { port: from.port()?, nonce: from.array()? },
             9 => Self::Answer { port: from.port()?, nonce: from.array()? },
             10 => Self::Done { cookie: from.array()? },
+            OTHER_VERSION => Self::OtherVersion,
             _ => return Err(Refused::Malformed),
         })
     }

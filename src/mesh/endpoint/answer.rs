@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    members::Index,
     shared::{Shared, lock},
     visit::Visit,
 };
@@ -17,10 +18,19 @@ use crate::mesh::{
     receivers,
     requirement::{Family, Node},
     sender,
-    session::{Envelope, Outgoing},
-    wire::{self, Message, Refused},
+    session::Envelope,
+    wire::{self, Frame, Message, Refused},
 };
 use crate::model::Protocol;
+
+/// Who says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    /// A member, from an address of its own.
+    Member(Index),
+    /// Somebody with the key who is not known yet, or who says anew who he is.
+    Newcomer,
+}
 
 /// A session of which nothing is heard for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(30);
@@ -46,38 +56,52 @@ async fn close_when_silent(shared: Weak<Shared>, session: Nonce) {
 
 impl Shared {
     /// Reads a message that is for this node, from where it says; anything else is counted.
-    fn read(&self, bytes: &[u8], from: IpAddr) -> Option<(Message, usize)> {
-        if !self.is_listed(from) {
-            self.counters.stranger();
-            return None;
-        }
+    fn read(&self, bytes: &[u8], from: IpAddr) -> Option<(Message, Sender)> {
+        let place = self.members.at(from);
         let message = match Message::parse(bytes, &self.identity.key) {
             Ok(message) => message,
             Err(Refused::Forged | Refused::Malformed | Refused::NotOurs | Refused::Version(_)) => {
-                self.counters.forged.fetch_add(1, Ordering::Relaxed);
+                let counter = if place.is_some() { &self.counters.forged } else { &self.counters.strangers };
+                counter.fetch_add(1, Ordering::Relaxed);
                 return None;
             }
         };
-        let peer = self.by_id.get(&message.from).copied().filter(|_| message.to == self.id);
-        let Some(peer) = peer.filter(|peer| self.by_address.get(&from) == Some(peer)) else {
+        let sender = match (self.members.of(message.from), place) {
+            _ if message.to != self.id => None,
+            (Some(peer), Some(at)) if peer == at => Some(Sender::Member(peer)),
+            (None, None) if self.members.open => Some(Sender::Newcomer),
+            // What a newcomer's Arm says of itself may be new.
+            (Some(_), None) if self.members.open && matches!(message.body, Body::Arm { .. }) => Some(Sender::Newcomer),
+            (Some(_), _) => {
+                lock(&self.translated).insert(message.from, from);
+                None
+            }
+            (None, _) => None,
+        };
+        let Some(sender) = sender else {
             self.counters.misplaced.fetch_add(1, Ordering::Relaxed);
             return None;
         };
         self.spoke(message.from);
-        Some((message, peer))
+        Some((message, sender))
     }
 
     /// What somebody says who is to be answered in the same session.
     pub(in crate::mesh) fn open(&self, bytes: &[u8], from: IpAddr) -> Option<(Envelope, Body)> {
-        let (message, peer) = self.read(bytes, from)?;
-        self.may_answer(peer).then(|| (self.envelope(message.session, message.from), message.body))
+        let (message, sender) = self.read(bytes, from)?;
+        self.may_answer(sender).then(|| (self.envelope(message.session, message.from), message.body))
     }
 
-    fn may_answer(&self, peer: usize) -> bool {
+    /// All newcomers together are answered as often as one peer.
+    fn may_answer(&self, sender: Sender) -> bool {
         let now = Instant::now();
         let mut buckets = lock(&self.buckets);
         let (all, each) = &mut *buckets;
-        let may = each.get_mut(peer).is_some_and(|bucket| bucket.take(now)) && all.take(now);
+        let place = match sender {
+            Sender::Member(peer) => peer,
+            Sender::Newcomer => self.members.most(),
+        };
+        let may = each.get_mut(place).is_some_and(|bucket| bucket.take(now)) && all.take(now);
         if !may {
             self.counters.too_many.fetch_add(1, Ordering::Relaxed);
         }
@@ -96,14 +120,18 @@ impl Shared {
         };
         let Body::Probe(probe) = message.body else {
             // Where a responder of this host answers, this is how a process that asks hears of peers.
-            let is_peers = message.to == self.id && self.by_id.contains_key(&message.from);
+            let is_peers = message.to == self.id && self.members.of(message.from).is_some();
             if place == Place::Socket && is_peers {
                 lock(&self.heard).insert(message.from);
             }
             return is_peers;
         };
-        let right = message.to == self.id && probe.port.number() == port && from.is_none_or(|from| from == probe.source);
-        let expected = right && self.ledger.record(&message.session, message.from, &probe, place);
+        let ours = message.to == self.id && probe.port.number() == port;
+        let from_there = from.is_none_or(|from| from == probe.source);
+        if !from_there && ours && self.ledger.is_open(&message.session, message.from) {
+            lock(&self.translated).extend(from.map(|from| (message.from, from)));
+        }
+        let expected = ours && from_there && self.ledger.record(&message.session, message.from, &probe, place);
         if expected {
             self.spoke(message.from);
         } else if place == Place::Socket {
@@ -114,11 +142,14 @@ impl Shared {
 
     /// The answer to a control message, if it is to be answered.
     pub(super) fn answer(self: &Arc<Self>, bytes: &[u8], from: IpAddr) -> Option<Vec<u8>> {
-        let (message, peer) = self.read(bytes, from)?;
-        if !self.may_answer(peer) {
+        if let Some(answer) = self.answer_to_other_version(bytes, from) {
+            return Some(answer);
+        }
+        let (message, sender) = self.read(bytes, from)?;
+        if !self.may_answer(sender) {
             return None;
         }
-        let body = self.reply(&message, peer, from);
+        let body = self.reply(&message, sender, from);
         if body.is_none() && !matches!(message.body, Body::Done { .. }) {
             self.counters.stale.fetch_add(1, Ordering::Relaxed);
         }
@@ -126,21 +157,37 @@ impl Shared {
         (answer.len() <= bytes.len()).then_some(answer)
     }
 
-    fn reply(self: &Arc<Self>, message: &Message, peer: usize, from: IpAddr) -> Option<Body> {
+    /// Tells a peer that says hello in another version which one this is. Only what the peer signed is answered so, and
+    /// never such an answer itself.
+    fn answer_to_other_version(&self, bytes: &[u8], from: IpAddr) -> Option<Vec<u8>> {
+        let frame = Frame::parse(bytes, &self.identity.key).ok().filter(Frame::is_foreign_hello)?;
+        let peer = self.members.of(frame.from).filter(|peer| self.members.at(from) == Some(*peer) && frame.to == self.id)?;
+        let answer = self.envelope(frame.session, frame.from).seal(Body::OtherVersion, 0);
+        (answer.len() <= bytes.len() && self.may_answer(Sender::Member(peer))).then_some(answer)
+    }
+
+    fn reply(self: &Arc<Self>, message: &Message, sender: Sender, from: IpAddr) -> Option<Body> {
         let now = self.epoch();
         let good =
             |cookie: &Nonce| [now, now.wrapping_sub(1)].iter().any(|epoch| *cookie == self.cookie(message, from, *epoch));
+        let is_visitor = |visit: &&mut Visit| Sender::Member(visit.peer) == sender;
         match &message.body {
             Body::Hello => Some(Body::Challenge { cookie: self.cookie(message, from, now) }),
-            Body::Arm { cookie, listening } if good(cookie) => self.arm(message, peer, from, listening),
-            Body::Ask { cookie, arrived, late } if good(cookie) => {
+            Body::Arm { cookie, joiner, listening } if good(cookie) => {
+                let peer = self.place_of(message, sender, joiner, from)?;
+                self.arm(message, peer, from, listening)
+            }
+            Body::Ask { cookie, arrived, late, translated } if good(cookie) => {
+                if let Some(ip) = translated {
+                    lock(&self.seen_as).insert(message.from, *ip);
+                }
                 let mut visits = lock(&self.visits);
-                let visit = visits.get_mut(&message.session).filter(|visit| visit.peer == peer)?;
+                let visit = visits.get_mut(&message.session).filter(is_visitor)?;
                 visit.heard = Instant::now();
                 visit.outgoing.confirm(arrived);
                 visit.outgoing.allowance.heard(*late);
                 Some(Body::Tell {
-                    arrived: self.ledger.arrived(&message.session, self.sees_interface(visit.family)),
+                    arrived: self.ledger.arrived(&message.session, self.eyes().of(visit.family)),
                     sent: visit.outgoing.sent(),
                     needs_you: self.host_needs(&message.from),
                     late: visit.outgoing.late(),
@@ -148,13 +195,24 @@ impl Shared {
             }
             Body::Done { cookie } if good(cookie) => {
                 let mut visits = lock(&self.visits);
-                let visit = visits.get_mut(&message.session).filter(|visit| visit.peer == peer)?;
+                let visit = visits.get_mut(&message.session).filter(is_visitor)?;
                 visit.done = true;
                 visit.probing.abort();
                 self.doors.close(&message.session);
                 None
             }
             _ => None,
+        }
+    }
+
+    /// A newcomer is who signed, and speaks from an address of its own.
+    fn place_of(&self, message: &Message, sender: Sender, joiner: &Node, from: IpAddr) -> Option<Index> {
+        match sender {
+            Sender::Member(peer) => Some(peer),
+            Sender::Newcomer => {
+                let itself = self.id_of(joiner) == message.from && joiner.addresses.iter().any(|address| address.ip() == from);
+                itself.then(|| self.members.admit(joiner, message.from)).flatten()
+            }
         }
     }
 
@@ -191,6 +249,7 @@ impl Shared {
     /// Begins a session, or goes on with it: the question may come twice.
     fn arm(self: &Arc<Self>, message: &Message, peer: usize, from: IpAddr, theirs: &[Listening]) -> Option<Body> {
         let family = Family::of(from);
+        let node = self.members.node(peer)?;
         let source = self.identity.this.address(family)?;
         let mut visits = lock(&self.visits);
         // A peer has one session in each family: a new one means that it started again.
@@ -205,18 +264,20 @@ impl Shared {
         });
         let visit = visits.entry(message.session).or_insert_with(|| {
             let envelope = self.envelope(message.session, message.from);
-            let node = &self.identity.peers[peer];
-            let targets = self.targets(node, family, theirs);
-            self.expect(message.session, node, family);
-            let outgoing = Arc::new(Outgoing::new(envelope, (source, from), self.mtu(source), targets, &self.pulse));
+            let targets = self.targets(&node, family, theirs);
+            self.expect(message.session, &node, family);
+            let outgoing = Arc::new(self.outgoing(envelope, (source, from), targets));
             let probing = tokio::spawn(sender::send(Arc::clone(&outgoing))).abort_handle();
             Visit { peer, family, outgoing, probing, heard: Instant::now(), done: false }
         });
         visit.heard = Instant::now();
+        // Should something be dropped, the joiner asks once more how this one filters.
+        let looking = Arc::clone(self);
+        tokio::spawn(async move { looking.look_at_firewall().await });
         let listening = self.listening(family).into_iter();
         Some(Body::Armed {
-            listening: listening.map(|one| self.open_door(message.session, &self.identity.peers[peer], source, one)).collect(),
-            firewall: self.firewall,
+            listening: listening.map(|one| self.open_door(message.session, &node, source, one)).collect(),
+            firewall: self.firewall(),
             needs_you: self.host_needs(&message.from),
         })
     }

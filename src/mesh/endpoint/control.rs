@@ -139,7 +139,7 @@ async fn answer_connections(shared: Arc<Shared>, listener: TcpListener) {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        if !shared.is_listed(from.ip()) {
+        if !shared.may_speak(from.ip()) {
             shared.counters.stranger();
             continue;
         }

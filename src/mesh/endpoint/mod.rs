@@ -8,6 +8,7 @@ mod answer;
 mod control;
 mod counters;
 mod identity;
+mod members;
 mod shared;
 mod visit;
 
@@ -21,14 +22,15 @@ use socket2::Socket;
 use tokio::task::JoinSet;
 
 use super::{
-    filter::Tap,
+    body::Firewall,
     firewall,
+    ledger::Place,
     presence::Presence,
     problem::MeshError,
-    receivers::Receivers,
-    requirement::{Family, Requirement},
+    receivers::{Eyes, Receivers},
+    requirement::Requirement,
 };
-use crate::host::detached;
+use crate::host::{detached, open_files};
 use control::Control;
 
 pub(super) use control::read_message;
@@ -68,24 +70,24 @@ impl Endpoint {
     /// use, a responder of this host answers on it, and this endpoint only asks: nothing is taken from the responder, so that
     /// it goes on whatever becomes of this process.
     pub async fn open(identity: Identity, purpose: Purpose) -> Result<Self, MeshError> {
-        let Identity { this, peers, rules, .. } = &identity;
-        let needed: Vec<(IpAddr, Requirement)> = rules
-            .received_by(this, peers)
+        let Identity { this, rules, .. } = &identity;
+        let needed: Vec<(IpAddr, Requirement)> = identity
+            .received()
             .into_iter()
             .filter_map(|requirement| Some((this.address(requirement.family)?, requirement)))
             .collect();
         let proves = matches!(purpose, Purpose::Prove);
-        let receivers = Receivers::open(&needed, proves)?;
+        // With a thousand peers there are thousands of sockets; where the limit stays low, some are tried later.
+        let _ = open_files::raise_limit();
+        let receivers = Receivers::open(&needed, &rules.connected_to(this), proves)?;
         let firewall = detached::run("mesh-firewall", firewall::active).await?;
         let addresses = this.addresses.iter().map(|address| SocketAddr::from((address.ip(), identity.port)));
         let control = Control::open(&purpose, addresses)?;
-        let families = [Family::Ipv4, Family::Ipv6].into_iter();
-        let interfaces_seen = families.filter(|family| receivers.sees(*family, Tap::Interface)).collect();
-        let shared = Shared::new(identity, &purpose, receivers.listening.clone(), interfaces_seen, firewall)?;
+        let shared = Shared::new(identity, &purpose, receivers.listening.clone(), receivers.eyes(), firewall)?;
         let shared = Arc::new(shared);
         let presence = proves.then(|| Presence::announce(shared.identity.port)).flatten();
         if proves {
-            shared.identity.peers.iter().for_each(|peer| shared.needs(shared.id_of(peer), true));
+            shared.identity.asked().into_iter().for_each(|peer| shared.needs(shared.id_of(peer), true));
         }
         let mut tasks = JoinSet::new();
         receivers.start(&shared, &mut tasks);
@@ -94,6 +96,23 @@ impl Endpoint {
         let answers = control.is_ours;
         control.start(&shared, &mut tasks);
         Ok(Self { shared, _tasks: tasks, _presence: presence, answers })
+    }
+
+    /// One without sockets of its own, which answers what [`Endpoint::hear`] is given: for fuzzing what it makes of messages.
+    pub fn without_sockets(identity: Identity) -> Result<Self, MeshError> {
+        let shared = Arc::new(Shared::new(identity, &Purpose::Prove, Vec::new(), Eyes::default(), Firewall::None)?);
+        Ok(Self { shared, _tasks: JoinSet::new(), _presence: None, answers: false })
+    }
+
+    /// What is answered to a datagram from there, if anything is.
+    #[must_use]
+    pub fn hear(&self, datagram: &[u8], from: IpAddr) -> Option<Vec<u8>> {
+        self.shared.answer(datagram, from)
+    }
+
+    /// A datagram came from there to a port that is probed.
+    pub fn probed(&self, from: IpAddr, port: u16, datagram: &[u8]) {
+        self.shared.probed(Some(from), port, datagram, Place::Socket);
     }
 
     /// Whether this endpoint answers on the control port, rather than another responder of this host.
@@ -120,10 +139,10 @@ impl Endpoint {
     /// Keeps answering while peers that are in the middle of their own preflight need it; ten seconds at most. A responder of
     /// this host goes on by itself.
     pub async fn linger(&self) {
+        const SILENT: Duration = Duration::from_secs(3);
         if !self.answers {
             return;
         }
-        const SILENT: Duration = Duration::from_secs(3);
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
             if !self.shared.is_needed_by_others(SILENT) {

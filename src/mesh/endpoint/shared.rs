@@ -8,19 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Purpose, counters::Counters, identity::Identity, visit::Visit};
+use super::{Purpose, counters::Counters, identity::Identity, members::Members, visit::Visit};
 use crate::{
-    host::links,
+    host::{detached, links},
     mesh::{
         body::{Firewall, Listening},
         bucket::Bucket,
         doors::Doors,
+        firewall,
         key::{self, NodeId, Nonce},
-        ledger::Ledger,
+        ledger::{Expected, Ledger},
         presence::Presence,
         pulse::Pulse,
+        receivers::Eyes,
         requirement::{Family, Node, Requirement, Service},
-        session::{Envelope, Target},
+        session::{Envelope, Outgoing, Target},
     },
     model::{Port, Protocol},
 };
@@ -29,20 +31,20 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::mesh) struct Shared {
     pub(in crate::mesh) identity: Identity,
-    pub(in crate::mesh) ledger: Ledger,
+    pub(in crate::mesh) ledger: Arc<Ledger>,
     pub(in crate::mesh) counters: Counters,
     pub(in crate::mesh) pulse: Arc<Pulse>,
-    pub(in crate::mesh) firewall: Firewall,
+    pub(super) members: Members,
+    /// What filters packets here, when it was last looked, and when that was.
+    pub(super) firewall: Mutex<(Firewall, Instant)>,
     pub(super) id: NodeId,
-    pub(super) by_id: HashMap<NodeId, usize>,
-    pub(super) by_address: HashMap<IpAddr, usize>,
     /// The TCP ports that are opened for a session; empty where all are open anyway.
     pub(super) opened_for_sessions: Vec<Port>,
     pub(super) doors: Doors,
     /// Another process of this host may be asking.
     is_responder: bool,
+    eyes: Eyes,
     listening: Vec<(Family, Listening)>,
-    interfaces_seen: Vec<Family>,
     mtus: HashMap<IpAddr, u32>,
     pub(super) visits: Mutex<HashMap<Nonce, Visit>>,
     pub(super) buckets: Mutex<(Bucket, Vec<Bucket>)>,
@@ -51,6 +53,10 @@ pub(in crate::mesh) struct Shared {
     pub(super) heard: Mutex<HashSet<NodeId>>,
     /// When the last of them spoke.
     pub(super) last_heard: Mutex<Instant>,
+    /// Members whose messages came from addresses that are not theirs, and from which ones.
+    pub(super) translated: Mutex<HashMap<NodeId, IpAddr>>,
+    /// Peers that said the same of this node.
+    pub(super) seen_as: Mutex<HashMap<NodeId, IpAddr>>,
     /// Peers that need answers from this node, and when they said so.
     pub(super) needed_by: Mutex<HashMap<NodeId, Instant>>,
     pub(super) secret: Nonce,
@@ -68,7 +74,7 @@ fn opened_for_sessions(identity: &Identity, purpose: &Purpose) -> Vec<Port> {
         Purpose::Prove => return Vec::new(),
         Purpose::Answer { sockets } => !sockets.is_empty(),
     };
-    let needed = identity.rules.received_by(&identity.this, &identity.peers).into_iter();
+    let needed = identity.received().into_iter();
     let needed = needed.filter(|one| one.protocol == Protocol::Tcp && !(is_installed && one.service == Service::Kubelet));
     needed.map(|one| one.port).collect()
 }
@@ -78,31 +84,27 @@ impl Shared {
         identity: Identity,
         purpose: &Purpose,
         listening: Vec<(Family, Listening)>,
-        interfaces_seen: Vec<Family>,
+        eyes: Eyes,
         firewall: Firewall,
     ) -> io::Result<Self> {
         let now = Instant::now();
-        let peers = || identity.peers.iter().enumerate();
-        let by_id = peers().map(|(index, peer)| (identity.key.id(&peer.name), index)).collect();
-        let by_address =
-            peers().flat_map(|(index, peer)| peer.addresses.iter().map(move |address| (address.ip(), index))).collect();
+        let members = Members::new(&identity.peers, &identity.key, identity.newcomers);
         let links = links::links()?;
         let mtu = |index| links.iter().find(|link| link.index == index).map_or(1500, |link| link.mtu);
         let mtus = links::addresses()?.into_iter().map(|address| (address.ip, mtu(address.link))).collect();
         // A session takes some twenty answers a second.
-        let buckets = (Bucket::new(20_000, 10_000, now), vec![Bucket::new(200, 100, now); identity.peers.len()]);
+        let buckets = (Bucket::new(20_000, 10_000, now), vec![Bucket::new(200, 100, now); members.most() + 1]);
         Ok(Self {
             id: identity.key.id(&identity.this.name),
-            by_id,
-            by_address,
+            members,
             opened_for_sessions: opened_for_sessions(&identity, purpose),
             doors: Doors::default(),
             is_responder: matches!(purpose, Purpose::Answer { .. }),
             listening,
-            interfaces_seen,
+            eyes,
             mtus,
-            firewall,
-            ledger: Ledger::default(),
+            firewall: Mutex::new((firewall, now)),
+            ledger: Arc::default(),
             counters: Counters::default(),
             pulse: Arc::default(),
             visits: Mutex::default(),
@@ -110,6 +112,8 @@ impl Shared {
             needed: Mutex::default(),
             heard: Mutex::default(),
             last_heard: Mutex::new(now),
+            translated: Mutex::default(),
+            seen_as: Mutex::default(),
             needed_by: Mutex::default(),
             secret: key::nonce()?,
             started: now,
@@ -117,9 +121,47 @@ impl Shared {
         })
     }
 
-    /// Whether it is an address of a peer's.
-    pub(in crate::mesh) fn is_listed(&self, ip: IpAddr) -> bool {
-        self.by_address.contains_key(&ip)
+    /// Whether somebody there may be answered, should he sign what he says.
+    pub(in crate::mesh) fn may_speak(&self, ip: IpAddr) -> bool {
+        self.members.open || self.members.at(ip).is_some()
+    }
+
+    /// Another address than the peer's, from which its messages came here.
+    pub(in crate::mesh) fn translated(&self, peer: NodeId) -> Option<IpAddr> {
+        lock(&self.translated).get(&peer).copied()
+    }
+
+    /// Another address than this node's, from which its messages came to the peer, as the peer says.
+    pub(in crate::mesh) fn seen_as(&self, peer: NodeId) -> Option<IpAddr> {
+        lock(&self.seen_as).get(&peer).copied()
+    }
+
+    /// All probes of one session.
+    pub(in crate::mesh) fn outgoing(&self, envelope: Envelope, between: (IpAddr, IpAddr), targets: Vec<Target>) -> Outgoing {
+        let sees_leaving = self.eyes.of(Family::of(between.0)).leaving;
+        let ledger = sees_leaving.then(|| Arc::clone(&self.ledger));
+        Outgoing::new(envelope, between, self.mtu(between.0), targets, &self.pulse, ledger)
+    }
+
+    /// What filters packets here.
+    pub(in crate::mesh) fn firewall(&self) -> Firewall {
+        lock(&self.firewall).0.clone()
+    }
+
+    /// Looks again what filters packets here, if that was not a moment ago: rules may have come since.
+    pub(in crate::mesh) async fn look_at_firewall(&self) {
+        const RECENT: Duration = Duration::from_millis(100);
+        {
+            let mut looked = lock(&self.firewall);
+            if looked.1.elapsed() < RECENT {
+                return;
+            }
+            // Fifty peers that come at once make one look.
+            looked.1 = Instant::now();
+        }
+        if let Ok(found) = detached::run("mesh-firewall", firewall::active).await {
+            lock(&self.firewall).0 = found;
+        }
     }
 
     pub(in crate::mesh) fn id_of(&self, peer: &Node) -> NodeId {
@@ -134,8 +176,8 @@ impl Shared {
         self.mtus.get(&source).copied().unwrap_or(1500)
     }
 
-    pub(in crate::mesh) fn sees_interface(&self, family: Family) -> bool {
-        self.interfaces_seen.contains(&family)
+    pub(in crate::mesh) const fn eyes(&self) -> Eyes {
+        self.eyes
     }
 
     /// How this node listens.
@@ -184,8 +226,8 @@ impl Shared {
     pub(super) fn is_needed_by_others(&self, silent: Duration) -> bool {
         let visits = lock(&self.visits);
         let visited = |id: &NodeId| {
-            let peer = self.by_id.get(id);
-            visits.values().any(|visit| visit.done && Some(&visit.peer) == peer)
+            let peer = self.members.of(*id);
+            visits.values().any(|visit| visit.done && Some(visit.peer) == peer)
         };
         visits.values().any(|visit| !visit.done && visit.heard.elapsed() < silent)
             || lock(&self.needed_by).iter().any(|(id, said)| said.elapsed() < silent && !visited(id))
@@ -209,8 +251,22 @@ impl Shared {
 
     /// Expects the peer's probes in this session.
     pub(in crate::mesh) fn expect(&self, session: Nonce, peer: &Node, family: Family) {
-        let needed = self.identity.rules.between(peer, &self.identity.this).into_iter();
-        let ports = needed.filter(|one| one.family == family && one.protocol == Protocol::Udp).map(|one| one.port);
-        self.ledger.open(session, self.id_of(peer), ports);
+        let Some(address) = peer.address(family) else { return };
+        let there = self.identity.rules.between(&self.identity.this, peer);
+        let here = self.identity.rules.between(peer, &self.identity.this);
+        let ports = |needed: Vec<Requirement>, protocol| {
+            let fits = move |one: &Requirement| one.family == family && one.protocol == protocol;
+            needed.into_iter().filter(fits).map(|one| one.port).collect()
+        };
+        self.ledger.open(
+            session,
+            Expected {
+                peer: self.id_of(peer),
+                address,
+                datagrams: ports(here.clone(), Protocol::Udp),
+                connections: ports(here, Protocol::Tcp),
+                leaving: ports(there, Protocol::Tcp),
+            },
+        );
     }
 }

@@ -19,11 +19,12 @@ impl Session<'_> {
         outgoing: &Outgoing,
         told: &Told,
         theirs: &[Listening],
-        firewall: Firewall,
+        firewall: &Firewall,
         nonce: &key::Nonce,
     ) -> Vec<Verdict> {
         let (this, peer) = self.ends();
-        let ours = self.shared.ledger.arrived(nonce, self.shared.sees_interface(self.family));
+        let ours = self.shared.ledger.arrived(nonce, self.shared.eyes().of(self.family));
+        let (own_firewall, translated) = (self.shared.firewall(), self.shared.translated(self.shared.id_of(self.peer)));
         let how = |listening: &[Listening], one: Requirement| {
             let found = listening.iter().find(|other| (other.protocol, other.port) == (one.protocol, one.port));
             found.map(|found| found.how)
@@ -42,7 +43,8 @@ impl Session<'_> {
                     ending,
                     arrived: find_arrived(&told.arrived, target.requirement, *size),
                     listening: how(theirs, target.requirement),
-                    firewall,
+                    firewall: firewall.clone(),
+                    translated: None,
                     told: attempts > 0
                         && !outgoing.is_hopeless()
                         && (told.at_all || target.requirement.protocol == Protocol::Tcp),
@@ -64,7 +66,8 @@ impl Session<'_> {
                     ending: sent.map_or(Ending::Silence, |sent| sent.ending),
                     arrived: find_arrived(&ours, requirement, *size),
                     listening: how(&listening, requirement),
-                    firewall: self.shared.firewall,
+                    firewall: own_firewall.clone(),
+                    translated,
                     told: told.at_all && !outgoing.is_hopeless() && sent.is_some_and(|sent| sent.attempts > 0),
                 });
             }
@@ -81,8 +84,8 @@ pub(super) fn bytes(outgoing: &Outgoing, size: Size) -> u16 {
 }
 
 fn find_arrived(arrived: &[Arrived], requirement: Requirement, size: Size) -> Option<Arrived> {
-    let udp = requirement.protocol == Protocol::Udp;
-    arrived.iter().find(|one| udp && one.port == requirement.port && one.size == size).copied()
+    let same = |one: &&Arrived| (one.protocol, one.port, one.size) == (requirement.protocol, requirement.port, size);
+    arrived.iter().find(same).copied()
 }
 
 pub(super) fn find_sent(sent: &[Sent], requirement: Requirement, size: Size) -> Option<Sent> {

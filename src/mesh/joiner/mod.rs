@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 
 use super::{
     Endpoint,
@@ -23,29 +23,33 @@ use super::{
     report::{MeshReport, PairReport, State},
     requirement::{Family, Node},
 };
-use crate::config::{Mesh, Peer};
+use crate::config::Mesh;
 use round::Session;
 
 /// A peer that answers is there at once; so long a silence is waited for even where nobody waits.
 const LEAST_WAIT: Duration = Duration::from_millis(1_400);
 
-/// Proves every pair of this node and a peer. `waiting` is told, after two seconds, who has not started.
+/// So many pairs are probed at once, and so many connections tried to peers that do not answer over UDP: a node of the
+/// control plane has a thousand peers in a large cluster.
+const AT_ONCE: usize = 128;
+
+/// Proves every pair of this node and a peer, or those that were drawn. `waiting` is told, after two seconds, who has not
+/// started.
 pub async fn prove(endpoint: &Endpoint, mesh: &Mesh, waiting: impl Fn(&[&str])) -> MeshReport {
     let start = Instant::now();
     let shared = &endpoint.shared;
-    let wanted = |node: &Node| {
-        let peer = Peer { name: node.name.clone(), addresses: node.addresses.clone(), role: node.role };
-        mesh.wait_for.includes(&peer)
-    };
-    let peers = &shared.identity.peers;
+    let identity = &shared.identity;
+    let peers = identity.asked();
+    let turns = Turns { probing: Semaphore::new(AT_ONCE), connecting: Semaphore::new(AT_ONCE) };
     let pairs = join_all(peers.iter().map(|peer| {
-        let wait = if wanted(peer) { mesh.wait_timeout.max(LEAST_WAIT) } else { LEAST_WAIT };
-        pair(Arc::clone(shared), peer, wanted(peer), start + wait)
+        let waits = identity.waits_for(peer);
+        let wait = if waits { mesh.wait_timeout.max(LEAST_WAIT) } else { LEAST_WAIT };
+        pair(Arc::clone(shared), peer, waits, start + wait, &turns)
     }));
     let told = async {
         sleep(Duration::from_secs(2)).await;
-        let missing = peers.iter().filter(|peer| wanted(peer) && shared.is_needed(peer)).map(|peer| peer.name.as_str());
-        let missing: Vec<_> = missing.collect();
+        let missing = peers.iter().filter(|peer| identity.waits_for(peer) && shared.is_needed(peer));
+        let missing: Vec<_> = missing.map(|peer| peer.name.as_str()).collect();
         if !missing.is_empty() {
             waiting(&missing);
         }
@@ -55,10 +59,16 @@ pub async fn prove(endpoint: &Endpoint, mesh: &Mesh, waiting: impl Fn(&[&str])) 
         pairs = pairs => pairs,
         () = told => Vec::new(),
     };
-    MeshReport::new(shared.identity.this.clone(), pairs, start.elapsed())
+    MeshReport::new(identity.this.clone(), pairs, start.elapsed()).of(identity.roster.clone(), identity.sampled())
 }
 
-async fn pair(shared: Arc<Shared>, peer: &Node, waited_for: bool, until: Instant) -> PairReport {
+/// Who may begin now.
+struct Turns {
+    probing: Semaphore,
+    connecting: Semaphore,
+}
+
+async fn pair(shared: Arc<Shared>, peer: &Node, waited_for: bool, until: Instant, turns: &Turns) -> PairReport {
     let id = shared.id_of(peer);
     let this = &shared.identity.this;
     let rules = &shared.identity.rules;
@@ -67,7 +77,7 @@ async fn pair(shared: Arc<Shared>, peer: &Node, waited_for: bool, until: Instant
     let families = families.filter(|family| out.iter().chain(&back).any(|one| one.family == *family));
     let sessions = families.filter_map(|family| Some((family, this.address(family)?, peer.address(family)?)));
     let results = join_all(sessions.map(|(family, source, destination)| {
-        let session = Session { shared: &shared, peer, family, source, destination };
+        let session = Session { shared: &shared, peer, family, source, destination, turns };
         async move { session.run(until).await }
     }))
     .await;

@@ -9,10 +9,10 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{evidence::find_sent, line::Line};
+use super::{Turns, evidence::find_sent, line::Line};
 use crate::{
     mesh::{
-        body::{Arrived, Body, Sent, Size},
+        body::{Arrived, Body, Firewall, Sent, Size},
         endpoint::Shared,
         key,
         report::State,
@@ -32,6 +32,7 @@ pub(super) struct Session<'s> {
     pub(super) family: Family,
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
+    pub(super) turns: &'s Turns,
 }
 
 /// A peer that did not answer, and what reached its services all the same.
@@ -52,7 +53,7 @@ impl Session<'_> {
     pub(super) async fn run(&self, until: Instant) -> Result<Vec<Verdict>, Unseen> {
         let opened = async {
             let nonce = key::nonce()?;
-            Ok::<_, io::Error>((nonce, Line::open(self.shared, self, nonce).await?))
+            Ok::<_, io::Error>((nonce, Line::open(self, nonce).await?))
         };
         let (nonce, line) = match opened.await {
             Ok(opened) => opened,
@@ -61,11 +62,19 @@ impl Session<'_> {
                 return Err(Unseen { state, verdicts: Vec::new() });
             }
         };
-        let Some(Body::Challenge { cookie }) = line.ask(&Body::Hello, wire::HELLO, until).await else {
-            return Err(self.unseen(&line).await);
-        };
+        let Some(mut cookie) = self.hello(&line, until).await else { return Err(self.unseen(&line).await) };
+        let answered = Instant::now();
+        // Never closed, so there is always a turn.
+        let _turn = self.turns.probing.acquire().await;
+        if answered.elapsed() > Duration::from_secs(10) {
+            // A cookie is good for half a minute.
+            let latest = until.max(Instant::now() + Duration::from_secs(1));
+            let Some(again) = self.hello(&line, latest).await else { return Err(self.unseen(&line).await) };
+            cookie = again;
+        }
         self.shared.expect(nonce, self.peer, self.family);
-        let arm = Body::Arm { cookie, listening: self.shared.listening(self.family) };
+        let joiner = self.shared.identity.this.clone();
+        let arm = Body::Arm { cookie, joiner, listening: self.shared.listening(self.family) };
         // It is pending until it is armed; a cookie is good for half a minute.
         let asked = Instant::now();
         let latest = until.clamp(asked + sender::VERDICT, asked + Duration::from_secs(20));
@@ -76,11 +85,15 @@ impl Session<'_> {
         };
         self.shared.needed_by(line.envelope.to, needs_you);
         let targets = self.shared.targets(self.peer, self.family, &listening);
-        let mtu = self.shared.mtu(self.source);
-        let outgoing = Outgoing::new(line.envelope.clone(), (self.source, self.destination), mtu, targets, &self.shared.pulse);
+        let outgoing = self.shared.outgoing(line.envelope.clone(), (self.source, self.destination), targets);
         let outgoing = Arc::new(outgoing);
         let told = self.probe_both_ways(&line, &outgoing, cookie).await;
-        let verdicts = self.verdicts(&outgoing, &told, &listening, firewall, &nonce);
+        let firewall = if outgoing.is_complete() && self.all_came(&line, &told) {
+            firewall
+        } else {
+            self.firewall_now(&line, &arm).await.unwrap_or(firewall)
+        };
+        let verdicts = self.verdicts(&outgoing, &told, &listening, &firewall, &nonce);
         self.shared.ledger.close(&nonce);
         // Should it be lost, the peer waits for a while for nothing.
         for _ in 0..2 {
@@ -89,8 +102,15 @@ impl Session<'_> {
         Ok(verdicts)
     }
 
+    async fn hello(&self, line: &Line<'_>, until: Instant) -> Option<key::Nonce> {
+        match line.ask(&Body::Hello, wire::HELLO, until).await {
+            Some(Body::Challenge { cookie }) => Some(cookie),
+            _ => None,
+        }
+    }
+
     /// Sends, and asks what arrived, until all did or the time is up.
-    async fn probe_both_ways(&self, line: &Line, outgoing: &Arc<Outgoing>, cookie: key::Nonce) -> Told {
+    async fn probe_both_ways(&self, line: &Line<'_>, outgoing: &Arc<Outgoing>, cookie: key::Nonce) -> Told {
         let start = Instant::now();
         // The last question may still be answered a little after the verdict's time.
         let end = || start + sender::VERDICT + outgoing.allowed();
@@ -99,7 +119,8 @@ impl Session<'_> {
         let mut pause = Duration::from_millis(5);
         while Instant::now() < end() {
             sleep(pause.min(end().saturating_duration_since(Instant::now()))).await;
-            let ask = Body::Ask { cookie, arrived: self.arrived(line), late: outgoing.late() };
+            let translated = self.shared.translated(line.envelope.to);
+            let ask = Body::Ask { cookie, arrived: self.arrived(line), late: outgoing.late(), translated };
             // Where an end did not get to run, its answer is waited for, since it tells how much it missed.
             let grace = Duration::from_millis(if outgoing.allowed().is_zero() { 200 } else { 1_000 });
             let latest = (Instant::now() + Duration::from_millis(400)).max(end()).min(end() + grace);
@@ -118,15 +139,27 @@ impl Session<'_> {
         told
     }
 
-    fn arrived(&self, line: &Line) -> Vec<Arrived> {
-        self.shared.ledger.arrived(&line.envelope.session, self.shared.sees_interface(self.family))
+    fn arrived(&self, line: &Line<'_>) -> Vec<Arrived> {
+        self.shared.ledger.arrived(&line.envelope.session, self.shared.eyes().of(self.family))
+    }
+
+    /// Rules may have come since the peer looked: it did so again when this session began, and so does this node now.
+    async fn firewall_now(&self, line: &Line<'_>, arm: &Body) -> Option<Firewall> {
+        self.shared.look_at_firewall().await;
+        match line.ask(arm, wire::CONTROL, Instant::now() + Duration::from_millis(200)).await {
+            Some(Body::Armed { firewall, .. }) => Some(firewall),
+            _ => None,
+        }
     }
 
     /// Whether all that the peer has to prove has been proved.
-    fn all_came(&self, line: &Line, told: &Told) -> bool {
+    fn all_came(&self, line: &Line<'_>, told: &Told) -> bool {
         let arrived = self.arrived(line);
         self.back().iter().all(|requirement| match requirement.protocol {
-            Protocol::Udp => arrived.iter().filter(|one| one.port == requirement.port).all(|one| one.socket != 0),
+            Protocol::Udp => {
+                let of = |one: &&Arrived| (one.protocol, one.port) == (Protocol::Udp, requirement.port);
+                arrived.iter().filter(of).all(|one| one.socket != 0)
+            }
             Protocol::Tcp => {
                 let sent = find_sent(&told.sent, *requirement, Size::Small);
                 let listening = self.shared.listening(self.family);

@@ -15,24 +15,26 @@ use crate::{
         body::{Ending, Size},
         report::State,
         sender,
-        session::Outgoing,
         verdict::{self, Context, Evidence},
+        wire,
     },
     model::Protocol,
 };
 
 impl Session<'_> {
     /// The peer did not answer: why, as far as can be told, and which of its services can be reached.
-    pub(super) async fn unseen(&self, line: &Line) -> Unseen {
+    pub(super) async fn unseen(&self, line: &Line<'_>) -> Unseen {
         let silent = links::silent_neighbours().is_ok_and(|silent| silent.contains(&self.destination));
-        let heard = self.shared.was_heard(self.shared.id_of(self.peer));
+        let peer = self.shared.id_of(self.peer);
+        let heard = self.shared.was_heard(peer);
+        if let Some(theirs) = line.other_version() {
+            return Unseen { state: State::OtherVersion { theirs, ours: wire::VERSION }, verdicts: Vec::new() };
+        }
         let mut verdicts = Vec::new();
         if !silent {
             let mut targets = self.shared.targets(self.peer, self.family, &[]);
             targets.retain(|target| target.requirement.protocol == Protocol::Tcp);
-            let mtu = self.shared.mtu(self.source);
-            let outgoing =
-                Outgoing::new(line.envelope.clone(), (self.source, self.destination), mtu, targets, &self.shared.pulse);
+            let outgoing = self.shared.outgoing(line.envelope.clone(), (self.source, self.destination), targets);
             let outgoing = Arc::new(outgoing);
             let _ = timeout(Duration::from_millis(350), sender::send(Arc::clone(&outgoing))).await;
             let (this, peer) = self.ends();
@@ -49,7 +51,8 @@ impl Session<'_> {
                         ending,
                         arrived: None,
                         listening: None,
-                        firewall: self.shared.firewall,
+                        firewall: self.shared.firewall(),
+                        translated: None,
                         told: true,
                     };
                     verdicts.push(verdict::judge(evidence, Context::default()));
@@ -59,6 +62,10 @@ impl Session<'_> {
         let port = self.shared.identity.port;
         let state = if silent {
             State::Down
+        } else if let Some(seen) = self.shared.translated(peer) {
+            State::Translated { seen, this: false }
+        } else if let Some(seen) = self.shared.seen_as(peer) {
+            State::Translated { seen, this: true }
         } else if heard {
             State::OneWay { port }
         } else if !verdicts.is_empty() {

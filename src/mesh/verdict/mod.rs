@@ -59,6 +59,9 @@ pub struct Evidence {
     pub listening: Option<How>,
     /// What filters packets at the receiver.
     pub firewall: Firewall,
+    /// Another address than the sender's, from which its messages came to the receiver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub translated: Option<IpAddr>,
     /// Whether anything was sent, the other node has told its side, and both had time to look: a lost answer is no lost probe,
     /// nor is one that nobody came to send or to see.
     pub told: bool,
@@ -106,6 +109,10 @@ pub enum Cause {
     BlackHole,
     /// Somebody else answers.
     Impostor,
+    /// TCP: what begins connections arrives behind the receiver's firewall, and nothing comes back.
+    AnswerLost,
+    /// The sender's packets come from another address.
+    Translated,
     /// The receiver has no privilege to look.
     Blind,
     /// The receiver does not know of this port: the configurations differ.

@@ -18,6 +18,9 @@ pub(super) fn weigh(evidence: &Evidence, context: Context) -> (Status, Option<Ca
         (Protocol::Udp, _) if evidence.arrived.is_some_and(|arrived| arrived.socket != 0) => return (Status::Pass, None),
         _ => {}
     }
+    if evidence.translated.is_some() {
+        return fail(Cause::Translated);
+    }
     if !evidence.told {
         return (Status::Unverified, Some(Cause::NothingTold));
     }
@@ -54,8 +57,9 @@ pub(super) fn weigh(evidence: &Evidence, context: Context) -> (Status, Option<Ca
 /// Nothing was heard: where was it lost?
 fn silence(evidence: &Evidence, context: Context) -> Cause {
     match evidence.arrived.and_then(|arrived| arrived.interface) {
+        _ if evidence.arrived.is_some_and(|arrived| arrived.socket != 0) => Cause::AnswerLost,
         Some(bits) if bits != 0 => Cause::ReceiversFirewall,
-        // The receiver can look at its interface, and saw nothing; for TCP it does not look.
+        // The receiver can look at its interface, and saw nothing.
         Some(_) if evidence.requirement.framing == Framing::Vxlan && context.others_arrive => Cause::FilterOnVxlan,
         _ if context.others_arrive => Cause::FilterOnPort,
         Some(_) => Cause::Network,

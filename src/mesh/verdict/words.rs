@@ -24,10 +24,24 @@ pub(super) fn seen(evidence: &Evidence, cause: Option<Cause>) -> String {
             format!(
                 "0 of {attempts} arrived at the socket, {arrived} of {attempts} at the interface: dropped by {}'s own firewall{}",
                 to.name,
-                active(evidence.firewall)
+                active(&evidence.firewall)
             )
         }
+        (Cause::SendersFirewall, _) if evidence.requirement.protocol == Protocol::Tcp => {
+            format!("0 of {attempts} left {0}'s interface: dropped by {0}'s own firewall", evidence.from.name)
+        }
         (Cause::SendersFirewall, _) => format!("{}'s own firewall did not let it out (EPERM)", evidence.from.name),
+        (Cause::AnswerLost, _) => format!(
+            "{attempts} attempts arrived behind {0}'s firewall, and no answer came back: what listens does not take connections, \
+             or its answers are dropped by {0} or on their way",
+            to.name
+        ),
+        (Cause::Translated, _) => format!(
+            "{0}'s packets come from {1}, not from {2}: addresses are translated between the nodes",
+            evidence.from.name,
+            evidence.translated.map_or_else(|| "another address".to_owned(), |ip| ip.to_string()),
+            evidence.from.address
+        ),
         (Cause::Network, _) => {
             format!("0 of {attempts} arrived at {}'s interface: dropped in the network between", to.name)
         }
@@ -92,10 +106,10 @@ fn listens(evidence: &Evidence) -> &'static str {
     }
 }
 
-const fn active(firewall: Firewall) -> &'static str {
+fn active(firewall: &Firewall) -> String {
     match firewall {
-        Firewall::Firewalld => " (firewalld is active)",
-        Firewall::Ufw => " (ufw is active)",
-        Firewall::Nftables | Firewall::Iptables => "",
+        Firewall::None => String::new(),
+        Firewall::Firewalld | Firewall::Ufw => format!(" ({firewall} is active)"),
+        Firewall::Nftables(_) | Firewall::Iptables { .. } => format!(" ({firewall})"),
     }
 }
