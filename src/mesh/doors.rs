@@ -89,8 +89,8 @@ mod tests {
         doors.close(&[2; 16]);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         assert!(is_free());
-        let held = std::net::TcpListener::bind(at).unwrap();
+        let taken = std::net::TcpListener::bind(at).unwrap();
         assert!(!doors.open([3; 16], at, |_| unreachable!()));
-        drop(held);
+        drop(taken);
     }
 }

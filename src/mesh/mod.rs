@@ -3,8 +3,10 @@
 //! Promise: the receiver decides. A port is reached when the receiver says, signed, that a probe came to its socket; a
 //! lost answer is never taken for a lost probe. Nothing is answered but signed messages from the addresses of peers, with
 //! no more bytes than were asked with.
-//! Gaps: an installed node leaves no responder behind (`hostlet respond` has to be run there); peers come from the
-//! configuration alone, not from an API server; clusters of more than a few hundred nodes are probed whole, not by sample.
+//! An installed node answers by hostlet-responder.socket and .service; where a run on it asks others meanwhile, the responder
+//! goes on answering, and the run only asks.
+//! Gap: a responder opens a TCP port that nobody holds for the second or two of a session; a service that starts in that very
+//! moment has to be started again. The kubelet's own port it never opens on an installed node.
 
 pub mod body;
 mod bucket;

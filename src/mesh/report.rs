@@ -30,6 +30,11 @@ pub enum State {
         /// The control port.
         port: u16,
     },
+    /// This node has no route to its address.
+    NoRoute {
+        /// The address.
+        to: IpAddr,
+    },
     /// Its services run, and no responder.
     NoResponder {
         /// The control port.
@@ -135,7 +140,7 @@ impl PairReport {
     #[must_use]
     pub fn ended(&self) -> Ended {
         let any = |status| self.verdicts.iter().any(|verdict| verdict.status == status);
-        if any(Status::Fail) || matches!(self.state, State::OneWay { .. } | State::Translated { .. }) {
+        if any(Status::Fail) || matches!(self.state, State::OneWay { .. } | State::NoRoute { .. } | State::Translated { .. }) {
             Ended::Failed
         } else if self.state != State::Proved {
             if self.waited_for { Ended::Unknown } else { Ended::SomePending }
@@ -227,6 +232,12 @@ fn write_state(f: &mut fmt::Formatter<'_>, this: &Node, pair: &PairReport) -> fm
     let name = &pair.peer.name;
     match &pair.state {
         State::Proved => Ok(()),
+        State::NoRoute { to } => writeln!(
+            f,
+            "FAIL {peer}: no route on this node ({}) to {to}\n     on {}: ip route get {to}; add a route to its network, or a \
+             default route",
+            this.name, this.name
+        ),
         State::OneWay { port } => writeln!(
             f,
             "FAIL {peer}: its messages come here, and none from here is answered there\n     likely cause: a firewall on {name} or \
@@ -258,7 +269,7 @@ fn write_state(f: &mut fmt::Formatter<'_>, this: &Node, pair: &PairReport) -> fm
         State::NoResponder { port } => writeln!(
             f,
             "UNVERIFIED {peer}: its services can be reached, but hostlet does not answer on udp/{port} or tcp/{port}, and UDP \
-             cannot be proved without\n     on {name}: hostlet respond, with the same mesh.key-file and mesh.cluster-name, and udp/{port} let \
+             cannot be proved without\n     on {name}: systemctl status hostlet-responder.socket, or hostlet respond; with the same mesh.key-file and mesh.cluster-name, and udp/{port} let \
              through its firewall"
         ),
         State::NotStarted { port } => writeln!(

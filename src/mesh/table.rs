@@ -79,6 +79,7 @@ const fn state(state: &State) -> &'static str {
         State::Proved => "proved",
         State::Down => "down",
         State::OneWay { .. } => "ONE WAY",
+        State::NoRoute { .. } => "NO ROUTE",
         State::NoResponder { .. } => "no responder",
         State::NotStarted { .. } => "not started",
         State::OtherVersion { .. } => "OTHER VERSION",

@@ -189,7 +189,7 @@ impl Shared {
                 Some(Body::Tell {
                     arrived: self.ledger.arrived(&message.session, self.eyes().of(visit.family)),
                     sent: visit.outgoing.sent(),
-                    needs_you: self.host_needs(&message.from),
+                    needs_you: self.host_needs(message.from),
                     late: visit.outgoing.late(),
                 })
             }
@@ -278,7 +278,7 @@ impl Shared {
         Some(Body::Armed {
             listening: listening.map(|one| self.open_door(message.session, &node, source, one)).collect(),
             firewall: self.firewall(),
-            needs_you: self.host_needs(&message.from),
+            needs_you: self.host_needs(message.from),
         })
     }
 }

@@ -201,8 +201,8 @@ impl Shared {
     }
 
     /// The same of all that ask on this host: another process may be in the middle of its preflight.
-    pub(super) fn host_needs(&self, peer: &NodeId) -> bool {
-        lock(&self.needed).contains(peer) || (self.is_responder && Presence::is_announced(self.identity.port))
+    pub(super) fn host_needs(&self, peer: NodeId) -> bool {
+        lock(&self.needed).contains(&peer) || (self.is_responder && Presence::is_announced(self.identity.port))
     }
 
     /// The peer spoke to this node.

@@ -49,19 +49,28 @@ pub(super) struct Told {
     pub(super) at_all: bool,
 }
 
-impl Session<'_> {
-    pub(super) async fn run(&self, until: Instant) -> Result<Vec<Verdict>, Unseen> {
-        let opened = async {
+impl<'s> Session<'s> {
+    /// A machine that boots may get its routes later.
+    async fn open(&self, until: Instant) -> io::Result<(key::Nonce, Line<'s>)> {
+        loop {
             let nonce = key::nonce()?;
-            Ok::<_, io::Error>((nonce, Line::open(self, nonce).await?))
-        };
-        let (nonce, line) = match opened.await {
-            Ok(opened) => opened,
-            Err(error) => {
-                let state = State::Silent { reason: format!("no socket could be opened: {error}") };
-                return Err(Unseen { state, verdicts: Vec::new() });
+            match Line::open(self, nonce).await {
+                Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable && Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                opened => return Ok((nonce, opened?)),
             }
-        };
+        }
+    }
+
+    pub(super) async fn run(&self, until: Instant) -> Result<Vec<Verdict>, Unseen> {
+        let (nonce, line) = self.open(until).await.map_err(|error| {
+            let state = match error.kind() {
+                io::ErrorKind::NetworkUnreachable => State::NoRoute { to: self.destination },
+                _ => State::Silent { reason: format!("no socket could be opened: {error}") },
+            };
+            Unseen { state, verdicts: Vec::new() }
+        })?;
         let Some(mut cookie) = self.hello(&line, until).await else { return Err(self.unseen(&line).await) };
         let answered = Instant::now();
         // Never closed, so there is always a turn.
