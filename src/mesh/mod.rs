@@ -5,8 +5,8 @@
 //! no more bytes than were asked with.
 //! An installed node answers by hostlet-responder.socket and .service; where a run on it asks others meanwhile, the responder
 //! goes on answering, and the run only asks.
-//! Gap: a responder opens a TCP port that nobody holds for the second or two of a session; a service that starts in that very
-//! moment has to be started again. The kubelet's own port it never opens on an installed node.
+//! Gap: a responder opens a port that nobody holds for the second or two of a session; a service that starts in that very
+//! moment has to be started again. The kubelet's and flannel's own it never opens on an installed node.
 
 pub mod body;
 mod bucket;

@@ -1,6 +1,6 @@
 //! Listens on every port that other nodes must reach: binds what is free; where somebody holds the port, a raw socket
 //! behind the firewall still sees what comes for it. A tap before the firewall tells where a datagram was lost. A responder,
-//! which stays while services start, binds nothing that a raw socket can see; for TCP see [`super::doors`].
+//! which stays while services start, binds nothing for longer than a session: see [`super::doors`].
 //!
 //! Promise: a port that somebody holds is not touched, and nothing is sent from here but answers to signed questions.
 //! Gap: without CAP_NET_RAW there is neither raw socket nor tap.
@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
     sync::Semaphore,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 
@@ -263,7 +263,22 @@ async fn read_connections(shared: Arc<Shared>, socket: UdpSocket, family: Family
     }
 }
 
-pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener, port: Port) {
+/// Opens a port for a while, and answers on it until that is aborted.
+pub(super) fn open_for_a_while(
+    shared: &Arc<Shared>,
+    at: SocketAddr,
+    protocol: Protocol,
+    port: Port,
+) -> io::Result<AbortHandle> {
+    let shared = Arc::clone(shared);
+    let answering = match protocol {
+        Protocol::Udp => tokio::spawn(read_datagrams(shared, bind_datagrams(at)?)),
+        Protocol::Tcp => tokio::spawn(accept(shared, bind_listener(at)?, port)),
+    };
+    Ok(answering.abort_handle())
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener, port: Port) {
     let at_once = Arc::new(Semaphore::new(256));
     loop {
         let Ok((stream, from)) = listener.accept().await else {

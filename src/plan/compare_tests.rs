@@ -104,11 +104,14 @@ fn kubelet() -> UnitName {
     UnitName::known("kubelet.service")
 }
 
-const MESH: &str = r#"mesh.peers = [{ name = "other", ip = "10.0.1.8" }]"#;
+fn with_mesh(mesh: &str) -> Settings {
+    let text = format!("{MINIMAL}\n[mesh]\npeers = [{{ name = \"other\", ip = \"10.0.1.8\" }}]\n{mesh}");
+    config::parse(&[Fragment { name: "hostlet.toml".to_owned(), text }], &[]).unwrap()
+}
 
 #[test]
 fn the_responders_units_come_with_the_mesh_and_go_with_it_and_peers_and_key_change_none() {
-    let (without, with) = (want(&settings(&[]), &facts()), want(&settings(&[MESH]), &facts()));
+    let (without, with) = (want(&settings(&[]), &facts()), want(&with_mesh(""), &facts()));
     assert!(without.contents.host.keys().all(|path| !path.to_string_lossy().contains("responder")));
     let plan = changes(&compare(&with, &installed(&without), false));
     for expected in [
@@ -127,10 +130,11 @@ fn the_responders_units_come_with_the_mesh_and_go_with_it_and_peers_and_key_chan
         "{socket}"
     );
 
-    let other_peers = r#"mesh.peers = [{ name = "third", ip = "10.0.1.9" }]"#;
-    let other = want(&settings(&[other_peers, "mesh.key-file=\"/etc/key\"", "mesh.wait-timeout=1"]), &facts());
+    let mut other = with_mesh("key-file = \"/etc/key\"\nwait-timeout = 1\n");
+    other.mesh.as_mut().unwrap().peers[0].name = "third".parse().unwrap();
+    let other = want(&other, &facts());
     assert!(compare(&other, &installed(&with), false).is_empty());
-    let moved = changes(&compare(&want(&settings(&[MESH, "mesh.port=7471"]), &facts()), &installed(&with), false));
+    let moved = changes(&compare(&want(&with_mesh("port = 7471\n"), &facts()), &installed(&with), false));
     assert!(moved.contains(&"restart hostlet-responder.socket".to_owned()), "{moved:#?}");
 
     let plan = changes(&compare(&without, &installed(&with), false));

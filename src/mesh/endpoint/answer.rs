@@ -1,7 +1,7 @@
 //! What is read of what comes in, and what is answered.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -21,8 +21,6 @@ use crate::mesh::{
     session::Envelope,
     wire::{self, Frame, Message, Refused},
 };
-use crate::model::Protocol;
-
 /// Who says something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sender {
@@ -234,12 +232,13 @@ impl Shared {
     fn open_door(self: &Arc<Self>, session: Nonce, peer: &Node, at: IpAddr, listening: Listening) -> Listening {
         let Listening { protocol, port, .. } = listening;
         let needed = || self.identity.rules.between(peer, &self.identity.this);
-        let may_open = protocol == Protocol::Tcp && self.opened_for_sessions.contains(&port);
+        let may_open = self.opened_for_sessions.contains(&(protocol, port));
         if !(may_open && needed().iter().any(|one| (one.protocol, one.port) == (protocol, port))) {
             return listening;
         }
-        let answer = |listener| tokio::spawn(receivers::accept(Arc::clone(self), listener, port)).abort_handle();
-        if !self.doors.open(session, (at, port.number()).into(), answer) {
+        let address = SocketAddr::from((at, port.number()));
+        let bind = || receivers::open_for_a_while(self, address, protocol, port);
+        if !self.doors.open(session, (protocol, address), bind) {
             return listening;
         }
         tokio::spawn(close_when_silent(Arc::downgrade(self), session));

@@ -38,8 +38,8 @@ pub(in crate::mesh) struct Shared {
     /// What filters packets here, when it was last looked, and when that was.
     pub(super) firewall: Mutex<(Firewall, Instant)>,
     pub(super) id: NodeId,
-    /// The TCP ports that are opened for a session; empty where all are open anyway.
-    pub(super) opened_for_sessions: Vec<Port>,
+    /// The ports that are opened for a session; empty where all are open anyway.
+    pub(super) opened_for_sessions: Vec<(Protocol, Port)>,
     pub(super) doors: Doors,
     /// Another process of this host may be asking.
     is_responder: bool,
@@ -68,15 +68,15 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A responder opens what nobody holds. On an installed node the kubelet's port is the kubelet's, which may start at any moment.
-fn opened_for_sessions(identity: &Identity, purpose: &Purpose) -> Vec<Port> {
+/// A responder opens what nobody holds. On an installed node the kubelet and flannel may start at any moment.
+fn opened_for_sessions(identity: &Identity, purpose: &Purpose) -> Vec<(Protocol, Port)> {
     let is_installed = match purpose {
         Purpose::Prove => return Vec::new(),
         Purpose::Answer { sockets } => !sockets.is_empty(),
     };
     let needed = identity.received().into_iter();
-    let needed = needed.filter(|one| one.protocol == Protocol::Tcp && !(is_installed && one.service == Service::Kubelet));
-    needed.map(|one| one.port).collect()
+    let is_ours = |service| matches!(service, Service::Kubelet | Service::Overlay);
+    needed.filter(|one| !(is_installed && is_ours(one.service))).map(|one| (one.protocol, one.port)).collect()
 }
 
 impl Shared {
