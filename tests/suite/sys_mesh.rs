@@ -29,6 +29,16 @@ async fn sys_install_refuses_while_a_peer_is_unproved_and_a_waiver_by_name_lets_
     let mesh = format!("{QUICK}[mesh]\npeers = [{{ name = \"absent\", ip = \"10.99.0.9\" }}]\nwait-timeout = 1\n");
     machine.write(DROP_IN, mesh.as_str(), 0o600).await.unwrap();
     let before = machine.snapshot().await.unwrap().without(OWN);
+    // Somebody else's process on the port at which nodes agree is named, before the responder's socket could not be opened.
+    let script =
+        "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 7470)); time.sleep(100)";
+    machine.expect(&["systemd-run", "--quiet", "--unit=foreign", "python3", "-c", script]).await.unwrap();
+    machine.script("until ss -lnu | grep -q :7470; do sleep 0.1; done").await.unwrap();
+    let output = machine.run(&[HOSTLET, "install"]).await.unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output}");
+    let named = |text: &str| text.contains("7470/udp is held by python3 (pid ") && text.contains("foreign.service)");
+    assert!(named(&output.stderr) && output.stderr.contains("systemctl disable --now foreign.service"), "{output}");
+    machine.script("systemctl stop foreign; until ! ss -lnu | grep -q :7470; do sleep 0.1; done").await.unwrap();
     let output = machine.run(&[HOSTLET, "install"]).await.unwrap();
     assert_eq!(output.status.code(), Some(3), "{output}");
     let words: Vec<&str> = output.stderr.split_whitespace().collect();
