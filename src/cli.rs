@@ -84,7 +84,11 @@ pub enum Command {
         wait: Option<Duration>,
     },
     /// Answers other nodes' probes until it is stopped; changes nothing
-    Respond,
+    Respond {
+        /// Ends once nothing was to be answered for so long: 1m (systemd starts it again when somebody asks)
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        idle: Option<Duration>,
+    },
     /// Shows what install would change, file by file and unit by unit
     Plan {
         /// Exits with 1 when something would change
@@ -267,7 +271,7 @@ impl Command {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Preflight { .. } => "preflight",
-            Self::Respond => "respond",
+            Self::Respond { .. } => "respond",
             Self::Plan { .. } => "plan",
             Self::Install { .. } => "install",
             Self::Upgrade { .. } => "upgrade",

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Cli, Command, Global, OutputFormat},
-    config::{Catalog, ConfigError, Configuration, Fragment, Settings},
+    config::{Catalog, ConfigError, Configuration, Fragment, PeersFile, Settings},
     host::{
         files::{self, FileError},
         fragments, signals,
@@ -116,7 +116,7 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Config(command) => configuration::run(&global, command),
         Command::Preflight { list: true, markdown, .. } => preflight::list(markdown),
         Command::Preflight { show_matrix: true, .. } => preflight::matrix(&context(&global, events)?).await,
-        Command::Respond => respond::run(&context(&global, events)?).await,
+        Command::Respond { idle } => respond::run(&global, events, idle).await,
         Command::Preflight { list: false, show_matrix: false, adopt, report, wait, .. } => {
             preflight::run(&Context { adopt, wait: wait.unwrap_or_default(), ..context(&global, events)? }, report).await
         }
@@ -160,6 +160,13 @@ fn configuration(global: &Global) -> Result<Configuration, Failure> {
     let fragments: Vec<Fragment> =
         files.into_iter().map(|file| Fragment { name: file.path.display().to_string(), text: file.text }).collect();
     let configuration = Configuration::new(&global.config, fragments, global.set.clone());
+    let configuration = match configuration.peers_file() {
+        None => configuration,
+        Some(path) => {
+            let text = files::read_text(&path).map_err(|error| error.to_string());
+            configuration.with_peers(PeersFile { path, text })
+        }
+    };
     let Some(named) = configuration.catalog_file() else { return Ok(configuration) };
     let text = files::read_text(&named.path).map_err(|error| ConfigError::of("sources.catalog-file", error))?;
     let own = Catalog::read(&Fragment { name: named.path.display().to_string(), text })?;

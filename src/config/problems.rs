@@ -8,7 +8,7 @@ use super::{
     given::Field,
     problem::{ConfigError, Problem},
     shape::join,
-    text::{Span, Texts},
+    text::{Malformed, Span, Texts},
 };
 
 /// The mistakes found so far, and where each key stands.
@@ -74,6 +74,13 @@ impl<'t> Problems<'t> {
         let hide = ["token", "password", "passwd", "secret", "key", "credential"].iter().any(|word| key.contains(word));
         let problem = Problem::new(self.texts.place(at, hide), message);
         push(&mut self.found, at.start, problem)
+    }
+
+    /// Fragments that are no TOML.
+    pub(super) fn malformed(&mut self, malformed: Vec<Malformed>) {
+        for Malformed { at, message, help } in malformed {
+            self.add(&at, message).help.extend(help);
+        }
     }
 
     /// Something missing beside what stands at a position.

@@ -13,7 +13,7 @@ use super::{
         AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, ProxyException, RekorUrl, Seconds, Server, ServiceAddress,
         SocketPath,
     },
-    settings::{Group, Location, ProxyChoice, Role, Taint, UrlTemplate},
+    settings::{Group, Location, PeersFrom, ProxyChoice, Role, Taint, UrlTemplate},
 };
 use crate::model::{Cidr, CosignKey, Digest, MinisignKey, NodeAddress, NodeName, Port, UnitName, Version};
 
@@ -336,6 +336,12 @@ pub(super) struct RawWaiver {
 pub(super) struct RawMesh {
     /// The cluster's nodes; the list may be the same on all of them, this node included.
     pub(super) peers: Vec<RawPeer>,
+    /// A TOML file with more peers, in the same form: peers = [...] or [[peers]].
+    pub(super) peers_file: Field<AbsolutePath>,
+    /// Where else peers come from: api-server, which is asked for the cluster's Nodes with flannel's identity.
+    pub(super) peers_from: Field<PeersFrom>,
+    /// How large a cluster is before each node probes a sample of the others.
+    pub(super) sample: RawSample,
     /// The file with the key that all nodes share, of mode 0600 or stricter.
     pub(super) key_file: Field<AbsolutePath>,
     /// The cluster's name; nodes of different names do not answer each other.
@@ -348,6 +354,26 @@ pub(super) struct RawMesh {
     pub(super) wait_timeout: Field<Seconds>,
     /// Ports that must be reachable beside those of roles and backend.
     pub(super) extra_ports: Vec<RawExtraPort>,
+}
+
+/// The file of `mesh.peers-file`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawPeersFile {
+    /// The nodes, as in mesh.peers.
+    pub(super) peers: Vec<RawPeer>,
+}
+
+/// `[mesh.sample]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawSample {
+    /// Clusters of more nodes than this are probed by sample: all pairs with the control plane, and some between workers.
+    pub(super) threshold: Field<u32>,
+    /// How many other workers each worker draws.
+    pub(super) size: Field<u32>,
 }
 
 /// An element of `mesh.peers`
@@ -433,6 +459,7 @@ read_from_list!(BackendKind, "a backend of flannel", "vxlan" => Self::Vxlan, "ud
 read_from_list!(DatastoreKind, "a datastore of flannel", "kube" => Self::Kube, "etcd" => Self::Etcd);
 read_from_list!(SignatureMode, "a demand on signatures", "require" => Self::Require, "if-available" => Self::IfAvailable,
     "off" => Self::Off);
+read_from_list!(PeersFrom, "a source of peers", "api-server" => Self::ApiServer);
 read_from_list!(Role, "a role", "worker" => Self::Worker, "control-plane" => Self::ControlPlane);
 read_from_list!(Group, "a group of nodes", "all" => Self::All, "worker" => Self::Only(Role::Worker),
     "control-plane" => Self::Only(Role::ControlPlane));

@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Catalog, CatalogFile, ConfigError, Fragment, Settings, catalog_file, parse_with};
+use super::{
+    Catalog, CatalogFile, ConfigError, Fragment, PeersFile, Settings, catalog_file, parse_with, peers_file,
+};
 use crate::model::{Component, Digest, Version};
 
 /// The drop-in's name.
@@ -59,13 +61,14 @@ pub struct Configuration {
     fragments: Vec<Fragment>,
     sets: Vec<String>,
     catalog: Catalog,
+    peers: Option<PeersFile>,
 }
 
 impl Configuration {
     /// The main file's path, all fragments in their order, and what was set on the command line.
     #[must_use]
     pub fn new(main: &Path, fragments: Vec<Fragment>, sets: Vec<String>) -> Self {
-        Self { directory: main.with_extension("d"), fragments, sets, catalog: Catalog::builtin() }
+        Self { directory: main.with_extension("d"), fragments, sets, catalog: Catalog::builtin(), peers: None }
     }
 
     /// The catalog that it names, which has to be read for it.
@@ -80,6 +83,18 @@ impl Configuration {
         Self { catalog, ..self }
     }
 
+    /// The file of peers that is to be read for it, if it names one.
+    #[must_use]
+    pub fn peers_file(&self) -> Option<PathBuf> {
+        peers_file(&self.fragments, &self.sets)
+    }
+
+    /// With what came of reading that file.
+    #[must_use]
+    pub fn with_peers(self, peers: PeersFile) -> Self {
+        Self { peers: Some(peers), ..self }
+    }
+
     /// Where hostlet remembers.
     #[must_use]
     pub fn drop_in(&self) -> PathBuf {
@@ -88,12 +103,12 @@ impl Configuration {
 
     /// The settings as they are.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
-        parse_with(&self.fragments, &self.sets, self.catalog.clone())
+        self.parse(&self.fragments)
     }
 
     /// The settings without what hostlet remembers.
     pub fn settings_without(&self) -> Result<Settings, ConfigError> {
-        parse_with(&self.others().cloned().collect::<Vec<_>>(), &self.sets, self.catalog.clone())
+        self.parse(&self.others().cloned().collect::<Vec<_>>())
     }
 
     /// The settings as they are when this is remembered.
@@ -106,7 +121,11 @@ impl Configuration {
         let mut fragments: Vec<Fragment> = self.others().filter(is_before).cloned().collect();
         fragments.push(Fragment { name: own.display().to_string(), text: remembered.text() });
         fragments.extend(self.others().filter(|fragment| !is_before(fragment)).cloned());
-        parse_with(&fragments, &self.sets, self.catalog.clone())
+        self.parse(&fragments)
+    }
+
+    fn parse(&self, fragments: &[Fragment]) -> Result<Settings, ConfigError> {
+        parse_with(fragments, &self.sets, self.catalog.clone(), self.peers.as_ref())
     }
 
     fn others(&self) -> impl Iterator<Item = &Fragment> {

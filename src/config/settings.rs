@@ -394,8 +394,13 @@ pub struct Waiver {
 /// `[mesh]`
 #[derive(Debug, Clone)]
 pub struct Mesh {
-    /// The cluster's nodes; this node may be one of them. Never empty, and no name or address twice.
+    /// The cluster's nodes, as configuration and peers file have them; this node may be one of them. No name or address
+    /// twice, and empty only where peers come from elsewhere as well.
     pub peers: Vec<Peer>,
+    /// Where more of them come from.
+    pub peers_from: Option<PeersFrom>,
+    /// Which pairs of a large cluster are probed.
+    pub sample: Sample,
     /// The file with the key that all nodes share.
     pub key_file: PathBuf,
     /// Keeps clusters apart that use the same key.
@@ -408,6 +413,28 @@ pub struct Mesh {
     pub wait_timeout: Duration,
     /// Ports that must be reachable beside those of roles and backend.
     pub extra_ports: Vec<ExtraPort>,
+}
+
+/// `mesh.peers-from`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeersFrom {
+    /// The cluster's Nodes, as the API server has them.
+    ApiServer,
+}
+
+/// `[mesh.sample]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Clusters of more nodes than this are probed by sample: 2 to 5000.
+    pub threshold: u32,
+    /// How many other workers each worker draws: 8 to 1000.
+    pub size: u32,
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        Self { threshold: 100, size: 20 }
+    }
 }
 
 /// Another node, as the configuration has it.

@@ -79,8 +79,11 @@ const fn state(state: &State) -> &'static str {
         State::Proved => "proved",
         State::Down => "down",
         State::OneWay { .. } => "ONE WAY",
+        State::NoRoute { .. } => "NO ROUTE",
         State::NoResponder { .. } => "no responder",
         State::NotStarted { .. } => "not started",
+        State::OtherVersion { .. } => "OTHER VERSION",
+        State::Translated { .. } => "TRANSLATED",
         State::Silent { .. } => "silent",
     }
 }

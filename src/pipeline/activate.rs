@@ -164,7 +164,7 @@ pub(super) async fn activate(context: &Context, transaction: &mut Transaction, p
             }
             applied => applied?,
         }
-        started.extend(started_unit(&step.change).filter(|unit| !unit.is_mount()).cloned());
+        started.extend(started_unit(&step.change).filter(|unit| unit.is_service()).cloned());
     }
     Ok(Active(started))
 }

@@ -73,7 +73,7 @@ impl Comparison<'_> {
     fn program(&mut self) {
         let (path, digest, mode) = (PathBuf::from(layout::PROGRAM), self.wanted.program, 0o755);
         let Some(difference) = (Expected::File { digest, mode }).difference(self.state(&path)) else { return };
-        let purpose = "hostlet-recover.service starts it at boot";
+        let purpose = "hostlet's units start it";
         let reason =
             if difference == "missing" { purpose.to_owned() } else { format!("{purpose}; what is there now: {difference}") };
         self.add(Change::CopyFile { path, source: "/proc/self/exe".into(), digest, mode }, reason);

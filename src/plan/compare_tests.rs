@@ -105,6 +105,50 @@ fn kubelet() -> UnitName {
     UnitName::known("kubelet.service")
 }
 
+fn with_mesh(mesh: &str) -> Settings {
+    let text = format!("{MINIMAL}\n[mesh]\npeers = [{{ name = \"other\", ip = \"10.0.1.8\" }}]\n{mesh}");
+    config::parse(&[Fragment { name: "hostlet.toml".to_owned(), text }], &[]).unwrap()
+}
+
+#[test]
+fn the_responders_units_come_with_the_mesh_and_go_with_it_and_peers_and_key_change_none() {
+    let (without, with) = (want(&settings(&[]), &facts()), want(&with_mesh(""), &facts()));
+    assert!(without.contents.host.keys().all(|path| !path.to_string_lossy().contains("responder")));
+    let plan = changes(&compare(&with, &installed(&without), false));
+    for expected in [
+        "write /etc/systemd/system/hostlet-responder.service",
+        "write /etc/systemd/system/hostlet-responder.socket",
+        "enable hostlet-responder.socket",
+        "start hostlet-responder.socket",
+    ] {
+        assert!(plan.iter().any(|change| change.starts_with(expected)), "{expected}: {plan:#?}");
+    }
+    assert!(plan.iter().all(|change| !change.contains("kubelet")), "{plan:#?}");
+    let socket = with.host_files[&PathBuf::from("/etc/systemd/system/hostlet-responder.socket")].bytes().to_vec();
+    let socket = String::from_utf8(socket).unwrap();
+    assert!(
+        socket.contains("\nListenDatagram=10.0.1.7:7470\nListenStream=10.0.1.7:7470\n") && !socket.contains("127.0.0.1"),
+        "{socket}"
+    );
+
+    let mut other = with_mesh("key-file = \"/etc/key\"\nwait-timeout = 1\n");
+    other.mesh.as_mut().unwrap().peers[0].name = "third".parse().unwrap();
+    let other = want(&other, &facts());
+    assert!(compare(&other, &installed(&with), false).is_empty());
+    let moved = changes(&compare(&want(&with_mesh("port = 7471\n"), &facts()), &installed(&with), false));
+    assert!(moved.contains(&"restart hostlet-responder.socket".to_owned()), "{moved:#?}");
+
+    let plan = changes(&compare(&without, &installed(&with), false));
+    for expected in ["stop hostlet-responder.socket", "disable hostlet-responder.socket"] {
+        assert!(plan.iter().any(|change| change == expected), "{expected}: {plan:#?}");
+    }
+    assert_eq!(
+        plan.iter().filter(|change| change.starts_with("remove ") && change.contains("responder")).count(),
+        2,
+        "{plan:#?}"
+    );
+}
+
 #[test]
 fn a_bare_host_gets_everything_and_units_start_after_the_switch() {
     let wanted = want(&settings(&[]), &facts());

@@ -15,6 +15,7 @@ mod kill;
 mod machine;
 mod namespaces;
 mod ns_mesh;
+mod ns_mesh_cluster;
 mod ns_mesh_faults;
 mod ns_mesh_flood;
 mod ns_mesh_world;

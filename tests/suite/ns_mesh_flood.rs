@@ -2,7 +2,11 @@
 
 use std::{env, fs, net::UdpSocket, time::Duration};
 
-use hostlet::mesh::{body::Body, key::Key, wire::Message};
+use fastrand::Rng;
+use hostlet::{
+    config::Role,
+    mesh::{Node, body::Body, key::Key, wire::Message},
+};
 
 use crate::{
     ns_mesh_world::{Wiring::Bridge, nodes, probe},
@@ -12,22 +16,6 @@ use crate::{
 /// In every run of the tests; HOSTLET_DATAGRAMS asks for more.
 const DATAGRAMS: usize = 100_000;
 
-/// The same in every run: xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap() % bound
-    }
-}
-
 /// From an address of a peer's, to the control port and to a port that is probed; prints how many answers came.
 #[test]
 #[ignore = "no test: a process that other tests start"]
@@ -36,28 +24,29 @@ fn a_process_that_floods() {
     let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
     let key = Key::new(&fs::read("/mnt/host/key").unwrap(), "kubernetes").unwrap();
     let name = |name: &str| key.id(&name.parse().unwrap());
+    let joiner = Node { name: "n1".parse().unwrap(), addresses: vec!["10.9.0.1".parse().unwrap()], role: Role::ControlPlane };
     let sealed = |body| Message { session: [1; 16], from: name("n1"), to: name("n2"), body };
     // Signed rightly, and of no session: what somebody who listened could send again.
     let repeated = [
         sealed(Body::Done { cookie: [7; 16] }).to_bytes(&key, 160),
-        sealed(Body::Ask { cookie: [7; 16], arrived: Vec::new(), late: 0 }).to_bytes(&key, 1232),
-        sealed(Body::Arm { cookie: [7; 16], listening: Vec::new() }).to_bytes(&key, 1232),
+        sealed(Body::Ask { cookie: [7; 16], arrived: Vec::new(), late: 0, translated: None }).to_bytes(&key, 1232),
+        sealed(Body::Arm { cookie: [7; 16], joiner: joiner.clone(), listening: Vec::new() }).to_bytes(&key, 1232),
     ];
     let hello = sealed(Body::Hello).to_bytes(&key, 160);
-    let mut random = Random(0x5eed);
+    let mut random = Rng::with_seed(0x5eed);
     for round in 0..count {
-        let mut bytes = if round % 3 == 0 { repeated[random.below(3)].clone() } else { hello.clone() };
+        let mut bytes = if round % 3 == 0 { repeated[random.usize(..3)].clone() } else { hello.clone() };
         match round % 3 {
             0 => {}
             1 => {
-                let at = random.below(bytes.len());
-                bytes[at] ^= 1 << random.below(8);
+                let at = random.usize(..bytes.len());
+                bytes[at] ^= 1 << random.usize(..8);
             }
             _ => {
                 for byte in &mut bytes {
-                    *byte = random.next().to_le_bytes()[0];
+                    *byte = random.u8(..);
                 }
-                bytes.truncate(random.below(161));
+                bytes.truncate(random.usize(..161));
             }
         }
         let port = if round % 2 == 0 { 7470 } else { 8472 };

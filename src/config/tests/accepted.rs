@@ -184,6 +184,45 @@ fn the_mesh_is_none_without_its_section_and_has_defaults_with_it() {
 }
 
 #[test]
+fn peers_of_a_file_are_added_to_those_of_the_fragments() {
+    let main = format!(
+        "{}\n[mesh]\npeers-file = \"/etc/hostlet/peers.toml\"\npeers = [{{ name = \"a\", ip = \"10.0.1.1\" }}]",
+        config::minimal()
+    );
+    let fragments = vec![Fragment { name: "hostlet.toml".to_owned(), text: main }];
+    let read = |text: Result<&str, &str>| {
+        let configuration = config::Configuration::new(std::path::Path::new("hostlet.toml"), fragments.clone(), Vec::new());
+        let path = configuration.peers_file().unwrap();
+        let text = text.map(str::to_owned).map_err(str::to_owned);
+        configuration.with_peers(config::PeersFile { path, text }).settings()
+    };
+    let listed = "peers = [{ name = \"a\", ip = \"10.0.1.1\" }, { name = \"b\", ip = \"10.0.1.2\", role = \"control-plane\" }]";
+    for text in [listed, "[[peers]]\nname = \"b\"\nip = \"10.0.1.2\"\nrole = \"control-plane\""] {
+        let mesh = read(Ok(text)).unwrap().mesh.unwrap();
+        let names: Vec<_> = mesh.peers.iter().map(|peer| (peer.name.as_str(), peer.role)).collect();
+        assert_eq!(names, [("a", Role::Worker), ("b", Role::ControlPlane)]);
+    }
+    for (text, says) in [
+        (Err("no such file"), ["hostlet.toml:", "/etc/hostlet/peers.toml cannot be used: no such file"]),
+        (Ok("peers = [{ name = \"a\", ip = \"10.0.1.9\" }]"), ["/etc/hostlet/peers.toml:1:19", "the peer a is given twice"]),
+        (Ok("nodes = []"), ["/etc/hostlet/peers.toml:1:1", "unknown key \"nodes\""]),
+        (Ok("peers = ["), ["/etc/hostlet/peers.toml:1:", "not TOML"]),
+        (Ok("[[peers]]\nname = \"b\"\nip = \"10.0.1.300\""), ["/etc/hostlet/peers.toml:3:6", "10.0.1.300"]),
+    ] {
+        let said = read(text).unwrap_err().to_string();
+        assert!(says.iter().all(|part| said.contains(part)), "{said}");
+    }
+}
+
+#[test]
+fn the_clusters_nodes_may_be_the_peers_and_large_clusters_are_sampled_as_the_user_says() {
+    let mesh =
+        with("[mesh]\npeers-from = \"api-server\"\nsample = { threshold = 50 }\nwait-for = \"w-1\"").unwrap().mesh.unwrap();
+    assert_eq!((mesh.peers.len(), mesh.peers_from), (0, Some(config::PeersFrom::ApiServer)));
+    assert_eq!(mesh.sample, config::Sample { threshold: 50, size: 20 });
+}
+
+#[test]
 fn peers_have_names_addresses_and_roles_and_may_be_waited_for() {
     let text = "[mesh]\nwait-for = \"node-01\"\nwait-timeout = 0\nextra-ports = [{ port = \"udp/514\", to = \"control-plane\" }]\n\
                 [[mesh.peers]]\nname = \"node-01\"\nip = [\"10.0.1.1\", \"fd00::1\"]\nrole = \"control-plane\"";

@@ -30,7 +30,7 @@ fn well_formed() -> impl Strategy<Value = String> {
 /// What fragments amount to when they are laid over each other.
 fn merged(texts: &[&str]) -> toml::Table {
     let fragments: Vec<Fragment> = texts.iter().map(|text| fragment(text)).collect();
-    let texts = Texts::new(&fragments, &[]);
+    let texts = Texts::new(&fragments, &[], None);
     let mut result = toml::de::DeTable::new();
     for tree in texts.trees() {
         merge(&mut result, tree.ok().unwrap());

@@ -275,6 +275,13 @@ fn the_meshs_values_are_refused_with_what_is_allowed() {
         &["c is not one of mesh.peers", "all, control-plane, or a list of a"],
     );
     refused(&format!("{one}\nwait-timeout = \"25h\""), "\"25h\"", &["is not a duration from 0ns to 86400s"]);
+    refused(&format!("{one}\npeers-from = \"etcd\""), "\"etcd\"", &["a source of peers", "api-server"]);
+    refused(&format!("{one}\npeers-file = \"peers.toml\""), "\"peers.toml\"", &["an absolute path"]);
+    refused(&format!("{one}\nsample = {{ size = 7 }}"), "7", &["7 is not a number from 8 to 1000"]);
+    let without =
+        "[flannel]\ndatastore = \"etcd\"\netcd.endpoints = \"https://10.0.0.1:2379\"\n[mesh]\npeers-from = \"api-server\"";
+    let unasked = super::problem(parse(without)).to_string();
+    assert!(unasked.contains("flannel has none") && unasked.contains("token-file"), "{unasked}");
     refused(&format!("{one}\nport = 0"), "0", &["mesh.port"]);
     refused(&format!("{one}\nkey-file = \"key\""), "\"key\"", &["an absolute path"]);
     refused(&format!("{one}\nextra-ports = [{{ port = \"9100\" }}]"), "\"9100\"", &["tcp/8080"]);

@@ -56,7 +56,7 @@ pub fn wanted(
     system::render(&mut builder, settings, facts);
     kubelet::render(&mut builder, settings, facts, identity)?;
     flannel::render(&mut builder, settings, identity);
-    units::render(&mut builder, settings, facts);
+    units::render(&mut builder, settings, facts, identity);
     Ok(builder.finish())
 }
 

@@ -11,7 +11,8 @@ use crate::{
     config::{CertificateAuthority, Cluster},
     host::{
         api_server::{
-            self, Answers, ClientCertificate, Credential, Node, NodeAnswer, Question, SystemInfo, Unreachable, VersionAnswer,
+            self, Answers, ClientCertificate, Credential, Door, Node, NodeAnswer, Question, SystemInfo, Unreachable,
+            VersionAnswer,
         },
         detached, files, look,
         resolver::Unresolved,
@@ -250,12 +251,8 @@ async fn answers(
     }
     let (reader, wanted) = (Arc::clone(subject), cluster.clone());
     let (authority, credential) = detached::run("credentials", move || read(&reader, &wanted)).await??;
-    let question = Question {
-        server: &cluster.server,
-        authority: &authority,
-        node: subject.identity.name.as_str(),
-        credential: credential.as_ref(),
-    };
+    let door = Door { server: &cluster.server, authority: &authority, credential: credential.as_ref() };
+    let question = Question { door, node: subject.identity.name.as_str() };
     let left = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
     let answers = Arc::new(api_server::ask(&question, left).await);
     *last = Some(Seen { ended: Instant::now(), answers: Arc::clone(&answers) });

@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
-    mesh::requirement::{Family, Service},
-    model::Port,
+    mesh::{
+        body::{Chain, ChainFamily, Icmp, Identifier},
+        requirement::{Family, Framing, Service},
+    },
+    model::{Port, Protocol},
 };
 
 fn udp() -> Evidence {
@@ -20,11 +23,23 @@ fn udp() -> Evidence {
         bytes: 128,
         attempts: 4,
         ending: Ending::Silence,
-        arrived: Some(Arrived { port: Port::known(8472), size: Size::Small, socket: 0, interface: Some(0) }),
+        arrived: Some(Arrived {
+            protocol: Protocol::Udp,
+            port: Port::known(8472),
+            size: Size::Small,
+            socket: 0,
+            interface: Some(0),
+        }),
         listening: Some(How::Bound),
-        firewall: Firewall::Nftables,
+        firewall: nftables(),
+        translated: None,
         told: true,
     }
+}
+
+fn nftables() -> Firewall {
+    let name = |name| Identifier::new(name).unwrap();
+    Firewall::Nftables(vec![Chain { family: ChainFamily::Inet, table: name("filter"), name: name("input") }])
 }
 
 fn tcp(ending: Ending) -> Evidence {
@@ -78,10 +93,23 @@ fn what_is_seen_at_the_interface_alone_was_dropped_by_the_receivers_firewall() {
             "on node-12: firewall-cmd --permanent --add-port=8472/udp && firewall-cmd --reload",
         ],
     );
+    let name = |name| Identifier::new(name).unwrap();
+    let chain = |family, table, chain| Chain { family, table: name(table), name: name(chain) };
+    let two_chains = Firewall::Nftables(vec![
+        chain(ChainFamily::Inet, "filter", "input"),
+        chain(ChainFamily::Ip6, "raw6", "in"),
+        chain(ChainFamily::Ip, "raw", "in"),
+    ]);
     for (firewall, command) in [
         (Firewall::Ufw, "ufw allow proto udp from 10.0.1.7 to any port 8472"),
-        (Firewall::Nftables, "nft insert rule inet filter input udp dport 8472 accept"),
-        (Firewall::Iptables, "iptables -I INPUT -p udp --dport 8472 -s 10.0.1.7 -j ACCEPT"),
+        (nftables(), "nft insert rule inet filter input udp dport 8472 accept"),
+        (Firewall::Iptables { legacy: false }, "on node-12: iptables -I INPUT -p udp --dport 8472 -s 10.0.1.7 -j ACCEPT"),
+        (Firewall::Iptables { legacy: true }, "on node-12: iptables-legacy -I INPUT -p udp --dport 8472 -s 10.0.1.7 -j ACCEPT"),
+        (Firewall::None, "look for what drops udp/8472"),
+        (
+            two_chains,
+            "nft insert rule inet filter input udp dport 8472 accept && nft insert rule ip raw in udp dport 8472 accept",
+        ),
     ] {
         is(Evidence { firewall, ..at_interface() }, ALONE, Cause::ReceiversFirewall, &[command]);
     }
@@ -152,4 +180,45 @@ fn not_knowing_is_no_failure() {
     let unknown = Evidence { listening: None, arrived: None, ..udp() };
     let verdict = judge(unknown, ALONE);
     assert_eq!((verdict.status, verdict.cause), (Status::Unverified, Some(Cause::NotExpected)));
+}
+
+#[test]
+fn a_connection_that_was_lost_is_placed_as_a_datagram_is() {
+    let seen = |socket, interface| {
+        let arrived = Arrived { protocol: Protocol::Tcp, port: Port::known(10_250), size: Size::Small, socket, interface };
+        Evidence { arrived: Some(arrived), listening: Some(How::Taken), ..tcp(Ending::Silence) }
+    };
+    is(
+        seen(0, Some(0b11)),
+        OTHERS,
+        Cause::ReceiversFirewall,
+        &["0 of 4 arrived at the socket, 2 of 4 at the interface", "nft insert rule inet filter input tcp dport 10250 accept"],
+    );
+    is(seen(0, Some(0)), OTHERS, Cause::FilterOnPort, &["0 of 4 arrived at node-12's interface, while other packets pass"]);
+    is(seen(0b11, Some(0b11)), OTHERS, Cause::AnswerLost, &["no answer came back", "ss -lnt 'sport = :10250'"]);
+    is(tcp(Ending::NotPermitted), OTHERS, Cause::SendersFirewall, &["0 of 4 left node-07's interface", "output chain"]);
+    // What arrived proves nothing of what listens.
+    assert_ne!(judge(seen(0b11, Some(0b11)), ALONE).status, Status::Pass);
+}
+
+#[test]
+fn translated_addresses_are_told_with_the_one_that_was_seen() {
+    let translated = Some("10.0.1.254".parse().unwrap());
+    is(
+        Evidence { translated, ..udp() },
+        OTHERS,
+        Cause::Translated,
+        &["node-07's packets come from 10.0.1.254, not from 10.0.1.7", "masquerade"],
+    );
+    let passed = Evidence { translated, arrived: arrived(1, Some(1)), ..udp() };
+    assert_eq!(judge(passed, OTHERS).status, Status::Pass);
+}
+
+#[test]
+fn a_name_that_would_need_quotes_gets_into_no_command() {
+    for (name, right) in
+        [("filter", true), ("my-table_1/a.b", true), ("1filter", false), ("a;reboot", false), ("a b", false), ("", false)]
+    {
+        assert_eq!(Identifier::new(name).is_some(), right, "{name}");
+    }
 }

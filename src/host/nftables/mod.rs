@@ -1,9 +1,14 @@
 //! What nf_tables holds in this network namespace: tables, the chains that hooks lead to, and how many rules each table has.
 //!
-//! Promise: asks only, and only a kernel that has nf_tables already: asking another one would load the module. Gap: the rules
-//! themselves are not read, so that what a chain lets through is not known.
+//! Promise: asks only, and only a kernel that has nf_tables already: asking another one would load the module. Gap: of a rule
+//! only its end is read, so that what exactly a chain lets through is not known.
 
-use std::{collections::BTreeMap, io};
+mod rule;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use netlink_packet_core::{
     DecodeError, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkPayload, NetlinkSerializable,
@@ -53,6 +58,8 @@ pub struct Chain {
     pub is_input: bool,
     /// What no rule decided on is dropped.
     pub drops: bool,
+    /// A rule in it, or in a chain that it leads to, drops or rejects.
+    pub refuses: bool,
 }
 
 /// Everything that was asked for.
@@ -80,10 +87,12 @@ pub fn look() -> io::Result<Ruleset> {
         return Ok(Ruleset::default());
     }
     let mut rules: BTreeMap<(Family, String), usize> = BTreeMap::new();
+    let mut ends: Ends = BTreeMap::new();
     for message in dump(GET_RULE)? {
-        if let Some(table) = message.text(1) {
-            *rules.entry((message.family, table)).or_default() += 1;
-        }
+        // NFTA_RULE_TABLE and _CHAIN
+        let (Some(table), Some(chain)) = (message.text(1), message.text(2)) else { continue };
+        ends.entry((message.family, table.clone(), chain)).or_default().extend(rule::ends(&message));
+        *rules.entry((message.family, table)).or_default() += 1;
     }
     let table = |message: &Message| {
         let name = message.text(1)?;
@@ -92,20 +101,42 @@ pub fn look() -> io::Result<Ruleset> {
     };
     Ok(Ruleset {
         tables: dump(GET_TABLE)?.iter().filter_map(table).collect(),
-        chains: dump(GET_CHAIN)?.iter().filter_map(chain).collect(),
+        chains: dump(GET_CHAIN)?.iter().filter_map(|message| chain(message, &ends)).collect(),
     })
 }
 
 /// NFTA_CHAIN_TABLE, _NAME, _HOOK with NFTA_HOOK_HOOKNUM in it, and _POLICY.
-fn chain(message: &Message) -> Option<Chain> {
+fn chain(message: &Message, ends: &Ends) -> Option<Chain> {
     let hook = number(&attribute(message.attribute(4)?, 1)?)?;
+    let (table, name) = (message.text(1)?, message.text(3)?);
     Some(Chain {
         family: message.family,
-        table: message.text(1)?,
-        name: message.text(3)?,
+        refuses: refuses(message.family, &table, &name, ends),
+        table,
+        name,
         is_input: hook == LOCAL_IN && !matches!(message.family, Family::Other(_)),
         drops: message.attribute(5).and_then(|policy| number(&policy)) == Some(DROP),
     })
+}
+
+/// What the rules of each chain end in.
+type Ends = BTreeMap<(Family, String, String), Vec<rule::End>>;
+
+/// Whether a rule refuses in a chain or in one that is reached from it.
+fn refuses(family: Family, table: &str, chain: &str, ends: &Ends) -> bool {
+    let (mut seen, mut next) = (BTreeSet::new(), vec![chain]);
+    while let Some(chain) = next.pop() {
+        if !seen.insert(chain) {
+            continue;
+        }
+        for end in ends.get(&(family, table.to_owned(), chain.to_owned())).into_iter().flatten() {
+            match end {
+                rule::End::Refuses => return true,
+                rule::End::GoesTo(other) => next.push(other),
+            }
+        }
+    }
+    false
 }
 
 /// One answer: its family, and its attributes as they came.
