@@ -3,8 +3,11 @@
 //! Promise: the receiver decides. A port is reached when the receiver says, signed, that a probe came to its socket; a
 //! lost answer is never taken for a lost probe. Nothing is answered but signed messages from the addresses of peers, with
 //! no more bytes than were asked with.
-//! Gaps: an installed node leaves no responder behind (`hostlet respond` has to be run there); peers come from the
-//! configuration alone, not from an API server; clusters of more than a few hundred nodes are probed whole, not by sample.
+//! Peers are those of the configuration and, where that says so, the cluster's Nodes; then whoever signs is answered though no
+//! list has it, since a node that joins is no Node yet. Large clusters are probed by sample.
+//! Gaps: an installed node leaves no responder behind (`hostlet respond` has to be run there); two nodes that join in the same
+//! moment, and find their peers in the API server alone, do not know of each other; where a TCP packet was lost is told by
+//! packets that are not signed, which is enough for a cause and never for a pass.
 
 pub mod body;
 mod bucket;
