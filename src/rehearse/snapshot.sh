@@ -23,7 +23,8 @@ if [ -n "${QUICK-}" ]; then
 else
     systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit-file " $1 "\t" $2 }'
     systemctl list-units --all --no-legend --no-pager --plain --type=service,socket,mount,automount,path,timer | awk '{ print $1 }' |
-        xargs systemctl show --property=Id,LoadState,ActiveState,SubState,MainPID,NRestarts,NeedDaemonReload -- |
+        # Lines, so that the backslashes of escaped mount units stay.
+        xargs --delimiter="\n" systemctl show --property=Id,LoadState,ActiveState,SubState,MainPID,NRestarts,NeedDaemonReload -- |
         awk -v RS= '{ gsub("\n", " "); match($0, /Id=[^ ]+/); name = substr($0, RSTART + 3, RLENGTH - 3); print "unit " name "\t" $0 }'
 fi |
     # The harness's own, and those that run by themselves, whenever they like.
