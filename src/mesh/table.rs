@@ -30,7 +30,7 @@ impl MeshReport {
             self.pairs.iter().flat_map(|pair| &pair.verdicts).map(|verdict| verdict.evidence.requirement).collect();
         columns.sort();
         columns.dedup();
-        let heads: Vec<String> = columns.iter().map(|one| head(one, &columns)).collect();
+        let heads: Vec<String> = columns.iter().map(|one| head(*one, &columns)).collect();
         let rows = self.rows(&columns);
         let label = |at: usize, row: &Row| match row.names.as_slice() {
             [name] => name.clone(),
@@ -114,7 +114,7 @@ impl MeshReport {
     }
 }
 
-fn head(one: &Requirement, columns: &[Requirement]) -> String {
+fn head(one: Requirement, columns: &[Requirement]) -> String {
     let twice = columns.iter().filter(|other| (other.protocol, other.port) == (one.protocol, one.port)).count() > 1;
     if twice && one.family == Family::Ipv6 { format!("{one} IPv6") } else { one.to_string() }
 }
