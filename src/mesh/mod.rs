@@ -7,7 +7,8 @@
 //! list has it, since a node that joins is no Node yet. Large clusters are probed by sample.
 //! Gaps: an installed node leaves no responder behind (`hostlet respond` has to be run there); two nodes that join in the same
 //! moment, and find their peers in the API server alone, do not know of each other; where a TCP packet was lost is told by
-//! packets that are not signed, which is enough for a cause and never for a pass.
+//! packets that are not signed, which is enough for a cause and never for a pass; and what the receiver drops before its taps see
+//! it (tc, XDP, nftables' netdev hooks) looks as if the network had.
 
 pub mod body;
 mod bucket;
