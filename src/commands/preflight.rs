@@ -2,6 +2,7 @@
 
 use super::Done;
 use crate::{
+    host::terminal,
     mesh::{self, Node, Pair, Row, Rules},
     pipeline::{self, Context, Failure},
     preflight,
@@ -11,7 +12,7 @@ pub(super) async fn run(context: &Context, table: bool) -> Result<Done, Failure>
     let report = pipeline::local_preflight(context).await?;
     let (mut text, json) = (report.to_string(), report.clone());
     if let Some(mesh) = report.mesh.as_ref().filter(|_| table) {
-        text = format!("{}\n{text}", mesh.table());
+        text = format!("{}\n{text}", mesh.table(terminal::stdout_columns().unwrap_or(100)));
     }
     let code = if report.is_clear() { 0 } else { 3 };
     Ok(Done::new(&text, &json)?.exit_code(code))

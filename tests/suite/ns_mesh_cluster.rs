@@ -282,10 +282,10 @@ fn ns_mesh_the_command_that_is_named_fits_the_rules_that_drop_and_mends_it() {
         let _others = cluster.others_respond();
         let load = |text: &str| {
             // nft ends a rule at the end of a line.
-            fs::write("/mnt/host/rules", format!("flush ruleset\n{}", text.replace("; ", "\n"))).unwrap();
+            fs::write("/mnt/host/rules", format!("flush ruleset\n{}", text.replace("; ", "\n").replace("} ", "}\n"))).unwrap();
             sh("ip netns exec n2 nft -f /mnt/host/rules");
         };
-        let accepts = "ct state established accept; udp dport 7470 accept; tcp dport { 7470, 10250 } accept;";
+        let accepts = "ct state established accept; udp dport 7470 accept; tcp dport 7470 accept; tcp dport 10250 accept;";
         let hook = "type filter hook input priority 0;";
         let drops = ["udp/8472 n1 -> n2 full: receivers-firewall", "udp/8472 n1 -> n2 small: receivers-firewall"];
         for (ruleset, commands) in [
@@ -313,7 +313,7 @@ fn ns_mesh_the_command_that_is_named_fits_the_rules_that_drop_and_mends_it() {
         load(&format!("table ip filter {{ chain INPUT {{ {hook} policy drop; {accepts} }} }}"));
         probe(1).is(&drops, &["on n2: iptables -I INPUT -p udp --dport 8472 -s 10.9.0.1 -j ACCEPT"]);
         // Before any chain of the input hook.
-        load("table netdev x { chain in { type filter hook ingress device eth0 priority 0; udp dport 8472 drop; } }");
+        load("table inet x { chain pre { type filter hook prerouting priority -300; udp dport 8472 drop; } }");
         let found = probe(1);
         assert!(found.text().contains("on n2: look for what drops udp/8472: nft list ruleset"), "{}", found.text());
     });

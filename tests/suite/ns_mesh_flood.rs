@@ -1,6 +1,10 @@
 //! Random, mutated and repeated datagrams at a responder: no answer, no crash, bounded memory.
 
-use std::{env, fs, net::UdpSocket, time::Duration};
+use std::{
+    env, fs,
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
 
 use fastrand::Rng;
 use hostlet::{
@@ -73,7 +77,17 @@ fn ns_mesh_a_flood_of_bad_and_repeated_datagrams_gets_no_answer_and_bounded_memo
             let line = text.lines().find(|line| line.starts_with(field)).unwrap();
             line.split_whitespace().nth(1).unwrap().parse().unwrap()
         };
-        let before = status("VmRSS:");
+        // User and system time in hundredths of a second, and what the sockets' queues did not hold.
+        let cpu = || -> u64 {
+            let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
+            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        };
+        let dropped = || -> u64 {
+            let sockets = printed("ip netns exec n2 cat /proc/net/udp");
+            sockets.lines().skip(1).map(|line| line.split_whitespace().last().unwrap().parse::<u64>().unwrap()).sum()
+        };
+        let (before, cpu_before, begun) = (status("VmRSS:"), cpu(), Instant::now());
         let test = env::current_exe().unwrap();
         let command = format!(
             "HOSTLET_DATAGRAMS={count} ip netns exec n1 {} ns_mesh_flood::a_process_that_floods --exact --ignored --nocapture",
@@ -82,7 +96,12 @@ fn ns_mesh_a_flood_of_bad_and_repeated_datagrams_gets_no_answer_and_bounded_memo
         let said = printed(&command);
         assert!(said.contains("answers: 0"), "{said}");
         let after = status("VmRSS:");
-        println!("{count} datagrams: {before} kB before, {after} kB after");
+        println!(
+            "{count} datagrams in {:.1} s: {before} kB before, {after} kB after, {}0 ms of CPU, {} dropped in full queues",
+            begun.elapsed().as_secs_f64(),
+            cpu() - cpu_before,
+            dropped()
+        );
         assert!(after < before + 8 * 1024, "{before} kB, {after} kB");
         // And it still answers those who ask rightly.
         probe(1).is(&[], &["6 passed"]);

@@ -152,13 +152,20 @@ impl<'s> Session<'s> {
         self.shared.ledger.arrived(&line.envelope.session, self.shared.eyes().of(self.family))
     }
 
-    /// Rules may have come since the peer looked: it did so again when this session began, and so does this node now.
+    /// Rules may have come since the peer looked, and since this node did.
     async fn firewall_now(&self, line: &Line<'_>, arm: &Body) -> Option<Firewall> {
         self.shared.look_at_firewall().await;
-        match line.ask(arm, wire::CONTROL, Instant::now() + Duration::from_millis(200)).await {
-            Some(Body::Armed { firewall, .. }) => Some(firewall),
-            _ => None,
+        // Being asked makes the peer look; what it saw it tells when it is asked again.
+        let mut found = None;
+        for pause in [0, 60] {
+            sleep(Duration::from_millis(pause)).await;
+            if let Some(Body::Armed { firewall, .. }) =
+                line.ask(arm, wire::CONTROL, Instant::now() + Duration::from_millis(200)).await
+            {
+                found = Some(firewall);
+            }
         }
+        found
     }
 
     /// Whether all that the peer has to prove has been proved.
