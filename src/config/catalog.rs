@@ -38,7 +38,7 @@ impl Catalog {
 
     /// One that the user wrote; every mistake in it is reported.
     pub fn read(file: &Fragment) -> Result<Self, ConfigError> {
-        let texts = Texts::new(std::slice::from_ref(file), &[]);
+        let texts = Texts::new(std::slice::from_ref(file), &[], None);
         let mut releases = BTreeMap::new();
         let mut problems = Vec::new();
         for (at, line) in lines(&file.text) {

@@ -6,9 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Catalog, CatalogFile, ConfigError, Fragment, PeersFile, Settings, catalog_file, parse_with, peers_file,
-};
+use super::{Catalog, CatalogFile, ConfigError, Fragment, PeersFile, Settings, catalog_file, parse_with, peers_file};
 use crate::model::{Component, Digest, Version};
 
 /// The drop-in's name.

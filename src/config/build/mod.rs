@@ -19,12 +19,7 @@ use super::{
 };
 
 /// The settings, if nothing about them was wrong; every mistake is in `problems`.
-pub(super) fn settings(
-    raw: Raw,
-    listed: Vec<RawPeer>,
-    catalog: Catalog,
-    problems: &mut Problems<'_>,
-) -> Option<Settings> {
+pub(super) fn settings(raw: Raw, listed: Vec<RawPeer>, catalog: Catalog, problems: &mut Problems<'_>) -> Option<Settings> {
     let node = node::node(raw.node, problems);
     let cluster = cluster::cluster(raw.cluster, problems);
     let kubelet = kubelet::kubelet(raw.kubelet, &catalog, problems);

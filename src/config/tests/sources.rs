@@ -94,7 +94,7 @@ fn the_users_catalog_is_named_before_parsing_and_counts_in_it() {
     assert_eq!(config::catalog_file(&[fragment("[sources]\ncatalog-file = 3")], &[]), None);
     let text = format!("kubelet,1.37.1,amd64,{digest}\ncni-plugins,1.9.1,amd64,{digest}\n");
     let catalog = Catalog::read(&config::Fragment { name: "catalog.csv".to_owned(), text }).unwrap();
-    let settings = config::parse_with(&[named], &[], catalog).unwrap();
+    let settings = config::parse_with(&[named], &[], catalog, None).unwrap();
     assert_eq!(settings.kubelet.version.to_string(), "1.37.1");
     let pinned = settings.pinned(Component::Kubelet, Architecture::Amd64).unwrap();
     assert_eq!((pinned.0.to_string(), pinned.1), (digest, DigestOrigin::CatalogFile));
