@@ -1,11 +1,14 @@
 //! Commands and flags.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    model::{Digest, Version},
+    model::{Architecture, Digest, MinisignKey, Version},
     plan::AllowedSteps,
 };
 
@@ -73,12 +76,19 @@ pub enum Command {
         /// As before `install --adopt`, which takes over a kubelet that a package or a container brought
         #[arg(long)]
         adopt: bool,
+        /// As before `install --bundle`.
+        #[command(flatten)]
+        from: FromBundle,
         /// Looks again for so long at what blocks and may become true by itself while a machine boots: 90s, 5m
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         wait: Option<Duration>,
     },
     /// Answers other nodes' probes until it is stopped; changes nothing
-    Respond,
+    Respond {
+        /// Ends once nothing was to be answered for so long: 1m (systemd starts it again when somebody asks)
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        idle: Option<Duration>,
+    },
     /// Shows what install would change, file by file and unit by unit
     Plan {
         /// Exits with 1 when something would change
@@ -87,6 +97,9 @@ pub enum Command {
         /// As for `install --adopt`, which takes over a kubelet that a package or a container brought
         #[arg(long)]
         adopt: bool,
+        /// As for `install --bundle`.
+        #[command(flatten)]
+        from: FromBundle,
     },
     /// Brings the host to what the configuration says; nothing to do means nothing touched
     Install {
@@ -96,6 +109,9 @@ pub enum Command {
         /// Takes over a kubelet that a package or a container brought: its identity, its place
         #[arg(long)]
         adopt: bool,
+        /// Where everything comes from.
+        #[command(flatten)]
+        from: FromBundle,
         /// Looks again for so long at what blocks and may become true by itself while a machine boots: 90s, 5m
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         wait: Option<Duration>,
@@ -111,6 +127,9 @@ pub enum Command {
         /// The SHA-256 of the file, where the configuration pins another version's
         #[arg(long, value_name = "SHA256")]
         digest: Option<Digest>,
+        /// Where everything comes from.
+        #[command(flatten)]
+        from: FromBundle,
         /// Looks again for so long at what blocks and may become true by itself: 90s, 5m
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         wait: Option<Duration>,
@@ -144,6 +163,9 @@ pub enum Command {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Everything that a configuration needs in one file, for hosts without internet
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// The configuration, explained
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -171,6 +193,47 @@ impl From<Steps> for AllowedSteps {
     fn from(steps: Steps) -> Self {
         Self { downgrade: steps.allow_downgrade, minor_skip: steps.allow_minor_skip }
     }
+}
+
+/// Where everything comes from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FromBundle {
+    /// Takes everything from a bundle that `bundle create` made, and nothing from the network
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+}
+
+/// `hostlet bundle`
+#[derive(Debug, Clone, Subcommand)]
+pub enum BundleCommand {
+    /// Fetches and verifies everything that the configuration needs, and writes it into one file
+    Create {
+        /// The file; - for standard output
+        #[arg(long = "to", short = 'o', value_name = "FILE")]
+        to: PathBuf,
+        /// For which processors; by default this machine's
+        #[arg(long, value_name = "ARCH", value_delimiter = ',')]
+        arch: Vec<Architecture>,
+        /// Where downloads are kept; by default /var/cache/hostlet for root, and nowhere for others
+        #[arg(long, value_name = "DIRECTORY")]
+        cache: Option<PathBuf>,
+    },
+    /// Reads all of a bundle and says whether it is whole
+    Verify {
+        /// The bundle; - for standard input
+        file: PathBuf,
+        /// The digest of its manifest, as `bundle create` printed it
+        #[arg(long, value_name = "SHA256")]
+        digest: Option<Digest>,
+        /// The minisign key that signed it; the signature lies beside it as FILE.minisig
+        #[arg(long, value_name = "KEY")]
+        minisign_key: Option<MinisignKey>,
+    },
+    /// Shows what is in a bundle
+    List {
+        /// The bundle; - for standard input
+        file: PathBuf,
+    },
 }
 
 /// `hostlet config`
@@ -203,12 +266,24 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl Command {
+    /// The bundle that everything shall come from.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&Path> {
+        match self {
+            Self::Preflight { from, .. }
+            | Self::Plan { from, .. }
+            | Self::Install { from, .. }
+            | Self::Upgrade { from, .. } => from.bundle.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The command's name, as the journal has it.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Preflight { .. } => "preflight",
-            Self::Respond => "respond",
+            Self::Respond { .. } => "respond",
             Self::Plan { .. } => "plan",
             Self::Install { .. } => "install",
             Self::Upgrade { .. } => "upgrade",
@@ -217,6 +292,7 @@ impl Command {
             Self::Uninstall { .. } => "uninstall",
             Self::Recover { .. } => "recover",
             Self::Rehearse { .. } => "rehearse",
+            Self::Bundle(_) => "bundle",
             Self::Config(_) => "config",
             Self::StandIn { .. } => "stand-in",
         }

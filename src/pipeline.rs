@@ -6,6 +6,7 @@
 //! then on a failure undoes all that was done.
 
 mod activate;
+mod bundling;
 mod collect;
 mod discovery;
 mod failure;
@@ -16,12 +17,14 @@ mod recovery;
 mod remember;
 mod rollback;
 mod status;
+mod trusted;
 mod uninstall;
 mod versions;
 
 use std::{path::PathBuf, time::Duration};
 
 pub use activate::{Installed, UnitHealth};
+pub use bundling::collect_for_bundle;
 pub use discovery::discovered;
 pub use failure::{Cause, Failure, as_root};
 pub use prepare::{Prepared, identity, local_preflight, prepare};
@@ -101,6 +104,7 @@ pub async fn install(context: &Context, options: &Options) -> Result<Installed, 
 
 /// Changes the host, or leaves it as it was and sees that it is.
 async fn change(context: &Context, command: &str, prepared: &Prepared, verified: Vec<Verified>) -> Result<Installed, Failure> {
+    let signatures = activate::by_component(prepared, activate::signatures(prepared, &verified));
     let mut transaction = activate::begin(context, command).await?;
     let attempt = async {
         activate::stage(context, &mut transaction, prepared, verified).await?;
@@ -115,6 +119,7 @@ async fn change(context: &Context, command: &str, prepared: &Prepared, verified:
     match attempt.await {
         Ok((committed, healthy)) => {
             let installed = activate::commit(transaction, prepared, committed, &healthy).await?;
+            let installed = Installed { signatures, ..installed };
             collect::garbage(context, committed).await;
             Ok(installed)
         }

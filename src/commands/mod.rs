@@ -1,5 +1,6 @@
 //! The commands: from flags to a result that is printed. One file each.
 
+mod bundle;
 mod configuration;
 mod install;
 mod plan;
@@ -13,13 +14,18 @@ mod status;
 mod uninstall;
 mod upgrade;
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Cli, Command, Global, OutputFormat},
-    config::{Configuration, Fragment, Settings},
-    host::{fragments, signals},
+    config::{Catalog, ConfigError, Configuration, Fragment, PeersFile, Settings},
+    host::{
+        files::{self, FileError},
+        fragments, signals,
+    },
     output::{self, Event, Events, Format, Outcome, Verbosity},
     pipeline::{Context, Failure},
 };
@@ -29,12 +35,18 @@ pub(crate) struct Done {
     text: String,
     json: serde_json::Value,
     exit_code: u8,
+    /// Standard output carries something else.
+    silent: bool,
 }
 
 impl Done {
     fn new(text: &impl ToString, json: &impl serde::Serialize) -> Result<Self, Failure> {
         let json = serde_json::to_value(json).map_err(|error| Failure::Bug(error.to_string()))?;
-        Ok(Self { text: text.to_string(), json, exit_code: 0 })
+        Ok(Self { text: text.to_string(), json, exit_code: 0, silent: false })
+    }
+
+    fn silent(self) -> Self {
+        Self { silent: true, ..self }
     }
 
     fn exit_code(self, exit_code: u8) -> Self {
@@ -73,6 +85,7 @@ pub fn run(cli: Cli) -> u8 {
     match result {
         Ok(done) => {
             match format {
+                _ if done.silent => {}
                 Format::Json => output::print_json(&done.json),
                 Format::Text => output::print_result(&done.text),
             }
@@ -97,21 +110,22 @@ fn fail(format: Format, failure: &Failure) -> u8 {
 }
 
 async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
-    let global = cli.global;
+    let global = with_bundle(cli.global, cli.command.bundle())?;
     match cli.command {
+        Command::Bundle(command) => bundle::run(&global, events, command).await,
         Command::Config(command) => configuration::run(&global, command),
         Command::Preflight { list: true, markdown, .. } => preflight::list(markdown),
         Command::Preflight { show_matrix: true, .. } => preflight::matrix(&context(&global, events)?).await,
-        Command::Respond => respond::run(&context(&global, events)?).await,
+        Command::Respond { idle } => respond::run(&global, events, idle).await,
         Command::Preflight { list: false, show_matrix: false, adopt, report, wait, .. } => {
             preflight::run(&Context { adopt, wait: wait.unwrap_or_default(), ..context(&global, events)? }, report).await
         }
-        Command::Plan { exit_code, adopt } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
-        Command::Install { reinstall, adopt, wait, steps } => {
+        Command::Plan { exit_code, adopt, .. } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
+        Command::Install { reinstall, adopt, wait, steps, .. } => {
             let how = install::How { anew: reinstall, adopt, wait: wait.unwrap_or_default(), allowed: steps.into() };
             install::run(&global, events, how).await
         }
-        Command::Upgrade { version, digest, wait, steps } => {
+        Command::Upgrade { version, digest, wait, steps, .. } => {
             let how = upgrade::How { version, digest, wait: wait.unwrap_or_default(), allowed: steps.into() };
             upgrade::run(&global, events, how).await
         }
@@ -124,6 +138,19 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
     }
 }
 
+/// `--bundle FILE` is `--set sources.bundle=FILE`, for a path that may be relative.
+fn with_bundle(mut global: Global, bundle: Option<&Path>) -> Result<Global, Failure> {
+    if let Some(path) = bundle {
+        let path = absolute(path)?;
+        global.set.push(format!("sources.bundle={}", toml::Value::from(path.to_string_lossy().as_ref())));
+    }
+    Ok(global)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    Ok(std::path::absolute(path).map_err(FileError::doing("finding", path))?)
+}
+
 /// Reads the configuration.
 fn configuration(global: &Global) -> Result<Configuration, Failure> {
     let files = fragments::read(&global.config)?;
@@ -132,7 +159,18 @@ fn configuration(global: &Global) -> Result<Configuration, Failure> {
     }
     let fragments: Vec<Fragment> =
         files.into_iter().map(|file| Fragment { name: file.path.display().to_string(), text: file.text }).collect();
-    Ok(Configuration::new(&global.config, fragments, global.set.clone()))
+    let configuration = Configuration::new(&global.config, fragments, global.set.clone());
+    let configuration = match configuration.peers_file() {
+        None => configuration,
+        Some(path) => {
+            let text = files::read_text(&path).map_err(|error| error.to_string());
+            configuration.with_peers(PeersFile { path, text })
+        }
+    };
+    let Some(named) = configuration.catalog_file() else { return Ok(configuration) };
+    let text = files::read_text(&named.path).map_err(|error| ConfigError::of("sources.catalog-file", error))?;
+    let own = Catalog::read(&Fragment { name: named.path.display().to_string(), text })?;
+    Ok(configuration.with_catalog(if named.replaces { own } else { own.before(&Catalog::builtin()) }))
 }
 
 fn settings(global: &Global) -> Result<Settings, Failure> {

@@ -62,7 +62,12 @@ fn result_of(command: &str, outcome: &Result<Installed, Failure>, started: Times
                 reason: step.reason.clone(),
                 undone: false,
             });
-            RunResult { generation: installed.generation, changes: changes.collect(), ..new(Outcome::Success) }
+            RunResult {
+                generation: installed.generation,
+                changes: changes.collect(),
+                signatures: installed.signatures.clone(),
+                ..new(Outcome::Success)
+            }
         }
         Err(failure) => RunResult {
             error: Some(RunError::from_chain(failure, None)),

@@ -1,9 +1,10 @@
 //! What the settings say about each component that is fetched.
 
-use url::Url;
-
-use super::{catalog, settings::Settings};
-use crate::model::{Architecture, Component, Digest, DigestOrigin, Version};
+use super::{
+    catalog,
+    settings::{Location, Settings, Site, Source},
+};
+use crate::model::{Architecture, Component, Digest, DigestOrigin, SignaturePolicy, Version};
 
 impl Settings {
     /// The version to install; none when the component is flannel's and flannel is off.
@@ -23,24 +24,44 @@ impl Settings {
         let version = self.version(component)?;
         let user = self.sources.components.get(&component).and_then(|source| source.digest);
         user.map(|digest| (digest, DigestOrigin::Configuration))
-            .or_else(|| catalog::digest(component, version, arch).map(|digest| (digest, DigestOrigin::Catalog)))
+            .or_else(|| self.sources.catalog.digest(component, version, arch))
     }
 
-    /// Where the artifact is fetched from; none when it is not installed.
+    /// What is asked of its signature.
     #[must_use]
-    pub fn url(&self, component: Component, arch: Architecture) -> Option<Url> {
-        let source = self.sources.components.get(&component)?;
+    pub fn signature(&self, component: Component) -> SignaturePolicy {
+        self.sources.components.get(&component).map_or(SignaturePolicy::Off, |source| source.signature.clone())
+    }
+
+    /// Where the artifact may be fetched from, the first one first; none when it is not installed.
+    #[must_use]
+    pub fn sites(&self, component: Component, arch: Architecture) -> Vec<Site> {
+        let (Some(source), Some(version)) = (self.sources.components.get(&component), self.version(component)) else {
+            return Vec::new();
+        };
         // A template fills in any version: that was tried when it was parsed.
-        source.url.fill(self.version(component)?, arch).ok()
+        source.locations.iter().filter_map(|location| location.fill(component, version, arch).ok()).collect()
     }
 
-    /// Where its `.sha256` file is, for the components whose upstream publishes one. It comes from the same place as the
-    /// artifact, so that it proves integrity and not authenticity.
+    /// Where its `.sha256` file may be, where the user lets it be trusted. It comes from the same places as the artifact, so
+    /// that it proves integrity and not authenticity; over plain http it would prove nothing.
     #[must_use]
-    pub fn sidecar(&self, component: Component, arch: Architecture) -> Option<Url> {
-        let mut url = self.url(component, arch).filter(|_| catalog::has_sidecar(component))?;
-        let path = format!("{}.sha256", url.path());
-        url.set_path(&path);
-        Some(url)
+    pub fn checksum_files(&self, component: Component, arch: Architecture) -> Vec<Site> {
+        if !self.sources.components.get(&component).is_some_and(|source| source.trust_on_first_use) {
+            return Vec::new();
+        }
+        let beside = |mut site: Site| {
+            let path = format!("{}.sha256", site.url.path());
+            site.url.set_path(&path);
+            site
+        };
+        self.sites(component, arch).into_iter().filter(|site| site.url.scheme() != "http").map(beside).collect()
+    }
+}
+
+impl Source {
+    /// Upstream's own servers, in the order in which they are asked.
+    pub(super) fn upstream(component: Component) -> Vec<Location> {
+        catalog::upstream(component).into_iter().map(Location::of).collect()
     }
 }

@@ -12,6 +12,7 @@ mod given;
 pub mod kubeadm;
 mod kubelet_fields;
 mod nouns;
+mod peers;
 mod problem;
 mod problems;
 mod raw;
@@ -24,20 +25,24 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-use std::sync::LazyLock;
+use std::{path::PathBuf, sync::LazyLock};
 
 use serde::Deserialize;
 use serde_json::Value;
 use toml::{Spanned, de::DeTable};
 
+pub use catalog::Catalog;
+pub use peers::{PeersFile, peers_file};
 pub use problem::{ConfigError, Place, Problem};
 pub use remembered::{Configuration, Remembered};
 pub use settings::{
-    Backend, CertificateAuthority, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel, FlannelIdentity, Group, Kubelet, Mesh,
-    Node, Peer, Preflight, Role, Runtime, Settings, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
+    Backend, Bundle, CertificateAuthority, ClientIdentity, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel,
+    FlannelIdentity, Group, Kubelet, Location, Mesh, Node, Peer, PeersFrom, Preflight, ProxyChoice, Role, Runtime, Sample,
+    Settings, Site, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
 };
 pub use text::Fragment;
 
+use nouns::AbsolutePath;
 use problems::Problems;
 use raw::Raw;
 use text::Texts;
@@ -45,7 +50,18 @@ use text::Texts;
 /// Reads fragments, each laid over those before it: tables are merged deeply, anything else is replaced, lists included.
 /// Then each of `sets` (`key=value`) replaces one key; its value is read as TOML, or else taken as text.
 pub fn parse(fragments: &[Fragment], sets: &[String]) -> Result<Settings, ConfigError> {
-    let texts = Texts::new(fragments, sets);
+    parse_with(fragments, sets, Catalog::builtin(), None)
+}
+
+/// The same with the catalog in force ([`catalog_file`]) and the file of peers ([`peers_file`]), where the fragments name
+/// them: they are read first.
+pub fn parse_with(
+    fragments: &[Fragment],
+    sets: &[String],
+    catalog: Catalog,
+    file: Option<&PeersFile>,
+) -> Result<Settings, ConfigError> {
+    let texts = Texts::new(fragments, sets, file.and_then(PeersFile::fragment));
     let mut problems = Problems::new(&texts);
     let mut merged = DeTable::new();
     for tree in texts.trees() {
@@ -54,12 +70,12 @@ pub fn parse(fragments: &[Fragment], sets: &[String]) -> Result<Settings, Config
                 shape::check_table(&SCHEMA, &mut tree, "", &mut problems);
                 text::merge(&mut merged, tree);
             }
-            Err(malformed) => malformed.into_iter().for_each(|malformed| {
-                problems.add(&malformed.at, malformed.message).help.extend(malformed.help);
-            }),
+            Err(malformed) => problems.malformed(malformed),
         }
     }
+    let listed = peers::tree(&texts, &mut problems);
     problems.index(&merged);
+    peers::was_read(file, &mut problems);
     if !problems.is_empty() {
         problems.only_values();
     }
@@ -70,15 +86,39 @@ pub fn parse(fragments: &[Fragment], sets: &[String]) -> Result<Settings, Config
             return problems.finish(None);
         }
     };
-    let settings = build::settings(raw, &mut problems);
+    let listed = peers::raw(listed, &mut problems);
+    let settings = build::settings(raw, listed, catalog, &mut problems);
     problems.finish(settings)
 }
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(make_schema);
+/// The catalog that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// It takes the place of hostlet's own, instead of going before that.
+    pub replaces: bool,
+}
 
-fn make_schema() -> Value {
+/// Which file has to be read for [`parse_with`]. None as well where a fragment cannot be read: parsing says why.
+#[must_use]
+pub fn catalog_file(fragments: &[Fragment], sets: &[String]) -> Option<CatalogFile> {
+    let texts = Texts::new(fragments, sets, None);
+    let mut merged = DeTable::new();
+    for tree in texts.trees() {
+        text::merge(&mut merged, tree.ok()?);
+    }
+    let sources = merged.get("sources")?.get_ref().as_table()?.clone();
+    let path: AbsolutePath = sources.get("catalog-file")?.get_ref().as_str()?.parse().ok()?;
+    let builtin = sources.get("builtin-catalog").and_then(|value| value.get_ref().as_bool());
+    Some(CatalogFile { path: path.0, replaces: builtin == Some(false) })
+}
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<Raw>);
+
+fn schema_of<T: schemars::JsonSchema>() -> Value {
     let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<Raw>().to_value()
+    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 /// The JSON schema of the configuration, for editors. `config/schema.json` is its copy.

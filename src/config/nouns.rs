@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 use url::Url;
 
-use super::problem::nearest;
+use super::{problem::nearest, settings::ProxyChoice};
 use crate::model::{Component, Digest, Invalid, Port, Protocol};
 
 /// Serde and a schema through `FromStr`, for nouns that are only ever read.
@@ -243,6 +243,40 @@ impl FromStr for ProtocolPort {
 
 read_from_text!(ProtocolPort, "A protocol and a port, such as tcp/8080.");
 
+impl FromStr for ProxyChoice {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text == "direct" {
+            return Ok(Self::Direct);
+        }
+        let url = bare_url(text, &["http", "https"], "http://proxy.example:3128")?;
+        Ok(Self::Url(url))
+    }
+}
+
+read_from_text!(ProxyChoice, "A proxy's URL, such as http://proxy.example:3128, or direct.");
+
+/// An element of NO_PROXY: a host, a domain, an address or a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ProxyException(pub(super) String);
+
+impl FromStr for ProxyException {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:/*[]".contains(c));
+        plain.then(|| Self(text.to_owned())).ok_or_else(|| {
+            Invalid::new(
+                text,
+                "a host, a domain, an address or a network, such as .example.org or 10.0.0.0/8, one in each element",
+            )
+        })
+    }
+}
+
+read_from_text!(ProxyException, "A host, a domain, an address or a network, as in NO_PROXY.");
+
 /// A duration: text such as `90s` or `1m 30s`, or an integer of seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seconds(pub(super) Duration);
@@ -282,3 +316,17 @@ impl schemars::JsonSchema for Seconds {
 pub(super) fn source_key(component: Component, field: &str) -> String {
     format!("sources.{component}.{field}")
 }
+
+/// `https://rekor.sigstore.dev`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RekorUrl(pub(super) Url);
+
+impl FromStr for RekorUrl {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        bare_url(text, &["https"], "https://rekor.sigstore.dev").map(Self)
+    }
+}
+
+read_from_text!(RekorUrl, "A transparency log's https URL: a host and an optional port, no path.");

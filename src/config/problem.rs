@@ -11,6 +11,14 @@ pub struct ConfigError {
     pub problems: Vec<Problem>,
 }
 
+impl ConfigError {
+    /// One mistake without a place: something about what a key names.
+    #[must_use]
+    pub fn of(key: &str, found: impl fmt::Display) -> Self {
+        Self { problems: vec![Problem::new(None, format!("{key}: {found}"))] }
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problems.len() {

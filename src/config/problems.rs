@@ -8,7 +8,7 @@ use super::{
     given::Field,
     problem::{ConfigError, Problem},
     shape::join,
-    text::{Span, Texts},
+    text::{Malformed, Span, Texts},
 };
 
 /// The mistakes found so far, and where each key stands.
@@ -62,12 +62,25 @@ impl<'t> Problems<'t> {
         push(&mut self.found, at.start, problem)
     }
 
+    /// A mistake at a position, unless the same stands there already: what is said once may count for several components.
+    pub(super) fn add_once(&mut self, at: &Span, message: &str) -> Option<&mut Problem> {
+        let same = |(position, problem): &(usize, Problem)| *position == at.start && problem.message == message;
+        if self.found.iter().any(same) { None } else { Some(self.add(at, message)) }
+    }
+
     /// A mistake at a key whose value is hidden if the key sounds like a credential's.
     pub(super) fn add_secretive(&mut self, at: &Span, message: impl Display, key: &str) -> &mut Problem {
         let key = key.to_lowercase();
         let hide = ["token", "password", "passwd", "secret", "key", "credential"].iter().any(|word| key.contains(word));
         let problem = Problem::new(self.texts.place(at, hide), message);
         push(&mut self.found, at.start, problem)
+    }
+
+    /// Fragments that are no TOML.
+    pub(super) fn malformed(&mut self, malformed: Vec<Malformed>) {
+        for Malformed { at, message, help } in malformed {
+            self.add(&at, message).help.extend(help);
+        }
     }
 
     /// Something missing beside what stands at a position.

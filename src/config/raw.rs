@@ -10,11 +10,12 @@ use super::{
     given::{Field, OneOrMany},
     kubelet_fields::KubeletConfig,
     nouns::{
-        AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, PublicKeyHash, Seconds, Server, ServiceAddress, SocketPath,
+        AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, ProxyException, PublicKeyHash, RekorUrl, Seconds, Server,
+        ServiceAddress, SocketPath,
     },
-    settings::{Group, Role, Taint, UrlTemplate},
+    settings::{Group, Location, PeersFrom, ProxyChoice, Role, Taint, UrlTemplate},
 };
-use crate::model::{Cidr, Digest, NodeAddress, NodeName, Port, UnitName, Version};
+use crate::model::{Cidr, CosignKey, Digest, MinisignKey, NodeAddress, NodeName, Port, UnitName, Version};
 
 /// The configuration of hostlet.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -177,12 +178,42 @@ pub(super) struct RawRuntime {
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(inline)]
 pub(super) struct RawSources {
+    /// Mirrors that every component is asked for first: URLs or directories, the first one first.
+    pub(super) mirrors: OneOrMany<RawLocation>,
+    /// Whether the projects' own servers are asked after the mirrors.
+    pub(super) upstream: Field<bool>,
     /// A PEM file with authorities that are trusted for downloads beside the system's.
     pub(super) ca_file: Field<AbsolutePath>,
+    /// A PEM file with this node's certificate, for mirrors that ask for one.
+    pub(super) client_certificate_file: Field<AbsolutePath>,
+    /// The PEM file with the key of client-certificate-file.
+    pub(super) client_key_file: Field<AbsolutePath>,
+    /// A netrc(5) file with the credentials of mirrors and of the proxy.
+    pub(super) netrc_file: Field<AbsolutePath>,
+    /// The proxy's URL, or direct for none; by default what HTTPS_PROXY and HTTP_PROXY say.
+    pub(super) proxy: Field<ProxyChoice>,
+    /// Hosts, domains, addresses and networks that are reached without the proxy; by default what NO_PROXY says.
+    pub(super) no_proxy: OneOrMany<ProxyException>,
     /// How long one attempt may go without a byte: a duration such as 30s, or seconds.
     pub(super) stall_timeout: Field<Seconds>,
-    /// How often each file is attempted.
+    /// Bytes a second; what comes more slowly over stall-timeout counts as stalled. 0 turns that off.
+    pub(super) minimum_rate: Field<u64>,
+    /// How often each file is attempted at each source.
     pub(super) attempts: Field<u32>,
+    /// A file with releases and their digests, in the format of hostlet's own catalog, which it goes before.
+    pub(super) catalog_file: Field<AbsolutePath>,
+    /// Whether hostlet's own catalog counts beside catalog-file.
+    pub(super) builtin_catalog: Field<bool>,
+    /// sigstore's trusted_root.json; by default that of the public instance, which is built in.
+    pub(super) trust_root_file: Field<AbsolutePath>,
+    /// The transparency log (Rekor) that proves when a file was signed.
+    pub(super) rekor_url: Field<RekorUrl>,
+    /// A bundle made by hostlet bundle create: everything is taken from it, and nothing from the network.
+    pub(super) bundle: Field<AbsolutePath>,
+    /// The digest of the bundle's manifest, as hostlet bundle create printed it.
+    pub(super) bundle_digest: Field<Digest>,
+    /// The minisign public key that signed the bundle's manifest; the signature lies beside the bundle as FILE.minisig.
+    pub(super) bundle_minisign_key: Field<MinisignKey>,
     /// The kubelet's source.
     pub(super) kubelet: RawSource,
     /// The source of flannel's daemon.
@@ -198,10 +229,84 @@ pub(super) struct RawSources {
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(inline)]
 pub(super) struct RawSource {
-    /// An https:// or file:// URL, in which {version} (without v) and {arch} (amd64, arm64) are filled in.
-    pub(super) url: Field<UrlTemplate>,
+    /// Where it comes from, instead of the mirrors and upstream: a URL or path, or a list, the first one first.
+    pub(super) url: OneOrMany<RawLocation>,
     /// The SHA-256 of the file for the configured version and this node's processor.
     pub(super) digest: Field<Digest>,
+    /// Whether the checksum published beside it is taken, once, where nothing else says its digest.
+    pub(super) trust_on_first_use: Field<bool>,
+    /// Whether its signature is verified: require, if-available or off.
+    pub(super) signature: Field<SignatureMode>,
+    /// The identity in the certificate of a keyless signature, as cosign's --certificate-identity.
+    pub(super) certificate_identity: Field<String>,
+    /// The issuer of that identity, as cosign's --certificate-oidc-issuer.
+    pub(super) certificate_oidc_issuer: Field<String>,
+    /// The public key of cosign sign-blob --key, as PEM text.
+    pub(super) cosign_key: Field<CosignKey>,
+    /// The public key of minisign, the second line of minisign.pub.
+    pub(super) minisign_key: Field<MinisignKey>,
+}
+
+/// What of `[sources.*]` is about signatures.
+pub(super) struct RawSigner {
+    pub(super) signature: Field<SignatureMode>,
+    pub(super) certificate_identity: Field<String>,
+    pub(super) certificate_oidc_issuer: Field<String>,
+    pub(super) cosign_key: Field<CosignKey>,
+    pub(super) minisign_key: Field<MinisignKey>,
+}
+
+/// An element of `sources.mirrors` or `sources.*.url`: a URL, or a table with it.
+#[derive(Debug)]
+pub(super) struct RawLocation(pub(super) Location);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct LocationTable {
+    url: UrlTemplate,
+    #[serde(default)]
+    allow_http: bool,
+    header_file: Option<AbsolutePath>,
+}
+
+impl<'de> Deserialize<'de> for RawLocation {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(deserializer)?;
+        let wrong = |error: toml::de::Error| serde::de::Error::custom(error.message());
+        if value.is_table() {
+            let table = LocationTable::deserialize(value).map_err(wrong)?;
+            let header_file = table.header_file.map(|path| path.0);
+            return Ok(Self(Location { template: table.url, allow_http: table.allow_http, header_file }));
+        }
+        let template = UrlTemplate::deserialize(value).map_err(wrong)?;
+        Ok(Self(Location::of(template)))
+    }
+}
+
+impl JsonSchema for RawLocation {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Location".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": ["string", "object"],
+            "description": "A URL or an absolute path, with placeholders, or a table with it as url.",
+            "properties": {
+                "url": { "type": "string", "description": "A URL or an absolute path, with placeholders." },
+                "allow-http": {
+                    "type": "boolean",
+                    "description": "Whether plain http is taken, which needs a digest that is known before."
+                },
+                "header-file": { "type": "string", "description": "A file with header lines for requests to it." }
+            },
+            "additionalProperties": false
+        })
+    }
 }
 
 /// `[preflight]`
@@ -233,6 +338,12 @@ pub(super) struct RawWaiver {
 pub(super) struct RawMesh {
     /// The cluster's nodes; the list may be the same on all of them, this node included.
     pub(super) peers: Vec<RawPeer>,
+    /// A TOML file with more peers, in the same form: peers = [...] or [[peers]].
+    pub(super) peers_file: Field<AbsolutePath>,
+    /// Where else peers come from: api-server, which is asked for the cluster's Nodes with flannel's identity.
+    pub(super) peers_from: Field<PeersFrom>,
+    /// How large a cluster is before each node probes a sample of the others.
+    pub(super) sample: RawSample,
     /// The file with the key that all nodes share, of mode 0600 or stricter.
     pub(super) key_file: Field<AbsolutePath>,
     /// The cluster's name; nodes of different names do not answer each other.
@@ -245,6 +356,26 @@ pub(super) struct RawMesh {
     pub(super) wait_timeout: Field<Seconds>,
     /// Ports that must be reachable beside those of roles and backend.
     pub(super) extra_ports: Vec<RawExtraPort>,
+}
+
+/// The file of `mesh.peers-file`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawPeersFile {
+    /// The nodes, as in mesh.peers.
+    pub(super) peers: Vec<RawPeer>,
+}
+
+/// `[mesh.sample]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(inline)]
+pub(super) struct RawSample {
+    /// Clusters of more nodes than this are probed by sample: all pairs with the control plane, and some between workers.
+    pub(super) threshold: Field<u32>,
+    /// How many other workers each worker draws.
+    pub(super) size: Field<u32>,
 }
 
 /// An element of `mesh.peers`
@@ -292,6 +423,14 @@ pub(super) enum DatastoreKind {
     Etcd,
 }
 
+/// The values of `sources.*.signature`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignatureMode {
+    Require,
+    IfAvailable,
+    Off,
+}
+
 /// Reads a word of a fixed list; anything else is refused with the list and the nearest of its words.
 macro_rules! read_from_list {
     ($noun:ty, $name:literal, $($text:literal => $value:expr),+) => {
@@ -320,6 +459,9 @@ macro_rules! read_from_list {
 read_from_list!(BackendKind, "a backend of flannel", "vxlan" => Self::Vxlan, "udp" => Self::Udp, "host-gw" => Self::HostGw,
     "wireguard" => Self::Wireguard);
 read_from_list!(DatastoreKind, "a datastore of flannel", "kube" => Self::Kube, "etcd" => Self::Etcd);
+read_from_list!(SignatureMode, "a demand on signatures", "require" => Self::Require, "if-available" => Self::IfAvailable,
+    "off" => Self::Off);
+read_from_list!(PeersFrom, "a source of peers", "api-server" => Self::ApiServer);
 read_from_list!(Role, "a role", "worker" => Self::Worker, "control-plane" => Self::ControlPlane);
 read_from_list!(Group, "a group of nodes", "all" => Self::All, "worker" => Self::Only(Role::Worker),
     "control-plane" => Self::Only(Role::ControlPlane));

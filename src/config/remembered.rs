@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfigError, Fragment, Settings, parse};
+use super::{Catalog, CatalogFile, ConfigError, Fragment, PeersFile, Settings, catalog_file, parse_with, peers_file};
 use crate::model::{Component, Digest, Version};
 
 /// The drop-in's name.
@@ -58,13 +58,39 @@ pub struct Configuration {
     directory: PathBuf,
     fragments: Vec<Fragment>,
     sets: Vec<String>,
+    catalog: Catalog,
+    peers: Option<PeersFile>,
 }
 
 impl Configuration {
     /// The main file's path, all fragments in their order, and what was set on the command line.
     #[must_use]
     pub fn new(main: &Path, fragments: Vec<Fragment>, sets: Vec<String>) -> Self {
-        Self { directory: main.with_extension("d"), fragments, sets }
+        Self { directory: main.with_extension("d"), fragments, sets, catalog: Catalog::builtin(), peers: None }
+    }
+
+    /// The catalog that it names, which has to be read for it.
+    #[must_use]
+    pub fn catalog_file(&self) -> Option<CatalogFile> {
+        catalog_file(&self.fragments, &self.sets)
+    }
+
+    /// The same configuration with this catalog.
+    #[must_use]
+    pub fn with_catalog(self, catalog: Catalog) -> Self {
+        Self { catalog, ..self }
+    }
+
+    /// The file of peers that is to be read for it, if it names one.
+    #[must_use]
+    pub fn peers_file(&self) -> Option<PathBuf> {
+        peers_file(&self.fragments, &self.sets)
+    }
+
+    /// With what came of reading that file.
+    #[must_use]
+    pub fn with_peers(self, peers: PeersFile) -> Self {
+        Self { peers: Some(peers), ..self }
     }
 
     /// Where hostlet remembers.
@@ -75,12 +101,12 @@ impl Configuration {
 
     /// The settings as they are.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
-        parse(&self.fragments, &self.sets)
+        self.parse(&self.fragments)
     }
 
     /// The settings without what hostlet remembers.
     pub fn settings_without(&self) -> Result<Settings, ConfigError> {
-        parse(&self.others().cloned().collect::<Vec<_>>(), &self.sets)
+        self.parse(&self.others().cloned().collect::<Vec<_>>())
     }
 
     /// The settings as they are when this is remembered.
@@ -93,7 +119,11 @@ impl Configuration {
         let mut fragments: Vec<Fragment> = self.others().filter(is_before).cloned().collect();
         fragments.push(Fragment { name: own.display().to_string(), text: remembered.text() });
         fragments.extend(self.others().filter(|fragment| !is_before(fragment)).cloned());
-        parse(&fragments, &self.sets)
+        self.parse(&fragments)
+    }
+
+    fn parse(&self, fragments: &[Fragment]) -> Result<Settings, ConfigError> {
+        parse_with(fragments, &self.sets, self.catalog.clone(), self.peers.as_ref())
     }
 
     fn others(&self) -> impl Iterator<Item = &Fragment> {
@@ -125,10 +155,10 @@ mod tests {
     #[test]
     fn what_is_remembered_goes_before_the_main_file_and_replaces_what_was_remembered_before() {
         let configuration =
-            configuration(&[("50-x.toml", "[kubelet]\nversion = \"1.35.2\"\n"), (NAME, "[kubelet]\nversion = \"1.35.9\"\n")]);
+            configuration(&[("50-x.toml", "[kubelet]\nversion = \"1.35.2\"\n"), (NAME, "[kubelet]\nversion = \"1.35.8\"\n")]);
         let version = |settings: Result<Settings, ConfigError>| settings.unwrap().kubelet.version.to_string();
         assert_eq!(configuration.drop_in(), Path::new("/etc/hostlet/hostlet.d/90-upgrade.toml"));
-        assert_eq!(version(configuration.settings()), "1.35.9");
+        assert_eq!(version(configuration.settings()), "1.35.8");
         assert_eq!(version(configuration.settings_without()), "1.35.2");
         assert_eq!(version(configuration.settings_with(&remembered("1.36.4"))), "1.36.4");
     }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use url::Url;
 
-use crate::model::{Cidr, Component, Digest, NodeAddress, NodeName, Port, UnitName, Version};
+use super::catalog::Catalog;
+use crate::model::{Cidr, Component, Digest, MinisignKey, NodeAddress, NodeName, Port, SignaturePolicy, UnitName, Version};
 
 /// Everything that the user wants of this node.
 #[derive(Debug, Clone)]
@@ -239,26 +240,139 @@ pub struct Runtime {
 /// `[sources]`
 #[derive(Debug, Clone)]
 pub struct Sources {
+    /// The releases that are known, with their digests: the user's file before the built-in ones.
+    pub catalog: Catalog,
     /// PEM file with authorities that are trusted for downloads beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// How long one attempt may go without a byte. Default 30 s.
+    /// Who this node is towards sources that ask for a client's certificate.
+    pub client_identity: Option<ClientIdentity>,
+    /// netrc(5) file with the credentials of mirrors and of the proxy.
+    pub netrc_file: Option<PathBuf>,
+    /// The proxy.
+    pub proxy: ProxyChoice,
+    /// Hosts, domains and networks that are reached without it; the environment's NO_PROXY where it is none.
+    pub no_proxy: Option<Vec<String>>,
+    /// How long one attempt may go without a byte, and the time over which `minimum_rate` is looked at. Default 30 s.
     pub stall_timeout: Duration,
-    /// Attempts for each file before it has failed. Default 4.
+    /// Bytes a second below which a source counts as stalled; 0 turns that off. Default 1024.
+    pub minimum_rate: u64,
+    /// Attempts for each file and source before it has failed. Default 4.
     pub attempts: u32,
+    /// sigstore's trust root; by default the public instance's, which is built in.
+    pub trust_root_file: Option<PathBuf>,
+    /// The transparency log that proves when something was signed.
+    pub rekor_url: Url,
+    /// A bundle that everything is taken from.
+    pub bundle: Option<Bundle>,
     /// What is said of each component.
     pub components: BTreeMap<Component, Source>,
+}
+
+impl Sources {
+    /// `sources.stall-timeout` where nothing says otherwise.
+    pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+    /// `sources.minimum-rate` where nothing says otherwise.
+    pub const MINIMUM_RATE: u64 = 1024;
+    /// `sources.attempts` where nothing says otherwise.
+    pub const ATTEMPTS: u32 = 4;
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self {
+            catalog: Catalog::builtin(),
+            ca_file: None,
+            client_identity: None,
+            netrc_file: None,
+            proxy: ProxyChoice::Environment,
+            no_proxy: None,
+            stall_timeout: Self::STALL_TIMEOUT,
+            minimum_rate: Self::MINIMUM_RATE,
+            attempts: Self::ATTEMPTS,
+            trust_root_file: None,
+            rekor_url: Self::rekor(),
+            bundle: None,
+            components: BTreeMap::new(),
+        }
+    }
+}
+
+impl Sources {
+    /// Rekor of sigstore's public instance, where upstream's signatures are logged.
+    #[must_use]
+    #[allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "a constant, and each test parses it")]
+    pub fn rekor() -> Url {
+        Url::parse("https://rekor.sigstore.dev").unwrap()
+    }
+}
+
+/// PEM files of a client's certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The certificate, with those between it and its authority behind it.
+    pub certificate_file: PathBuf,
+    /// Its key.
+    pub key_file: PathBuf,
+}
+
+/// `sources.proxy`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProxyChoice {
+    /// What HTTPS_PROXY, HTTP_PROXY and NO_PROXY say.
+    Environment,
+    /// None, whatever the environment says.
+    Direct,
+    /// This one, whatever the environment says; http or https, without credentials.
+    Url(Url),
 }
 
 /// Where one component comes from.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// URL template, https or file, with {version} and {arch}.
-    pub url: UrlTemplate,
+    /// Where it may come from, the first one first. Never empty.
+    pub locations: Vec<Location>,
     /// The digest for the configured version, where the user pins it.
     pub digest: Option<Digest>,
+    /// Where nobody else says a digest, the one in the file published beside the artifact is taken, once.
+    pub trust_on_first_use: bool,
+    /// Who shall have signed it.
+    pub signature: SignaturePolicy,
 }
 
-/// A URL with `{version}` and `{arch}` in it; https or file once they are filled in.
+/// A bundle made by `hostlet bundle create`.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// The file.
+    pub path: PathBuf,
+    /// The digest of its manifest, where the user pins it.
+    pub digest: Option<Digest>,
+    /// The key that signed its manifest, where the user has it.
+    pub key: Option<MinisignKey>,
+}
+
+/// A place that artifacts may come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// Its URL, with placeholders.
+    pub template: UrlTemplate,
+    /// Plain http is taken: only with a digest that is known before.
+    pub allow_http: bool,
+    /// File with header lines for requests to it.
+    pub header_file: Option<PathBuf>,
+}
+
+/// A location for one artifact: the placeholders are filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// https or file; http only where that is allowed.
+    pub url: Url,
+    /// Plain http is taken.
+    pub allow_http: bool,
+    /// File with header lines for requests to it.
+    pub header_file: Option<PathBuf>,
+}
+
+/// A URL or an absolute path with placeholders in it; https, file, or http once they are filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UrlTemplate(pub(super) String);
 
@@ -283,8 +397,13 @@ pub struct Waiver {
 /// `[mesh]`
 #[derive(Debug, Clone)]
 pub struct Mesh {
-    /// The cluster's nodes; this node may be one of them. Never empty, and no name or address twice.
+    /// The cluster's nodes, as configuration and peers file have them; this node may be one of them. No name or address
+    /// twice, and empty only where peers come from elsewhere as well.
     pub peers: Vec<Peer>,
+    /// Where more of them come from.
+    pub peers_from: Option<PeersFrom>,
+    /// Which pairs of a large cluster are probed.
+    pub sample: Sample,
     /// The file with the key that all nodes share.
     pub key_file: PathBuf,
     /// Keeps clusters apart that use the same key.
@@ -297,6 +416,28 @@ pub struct Mesh {
     pub wait_timeout: Duration,
     /// Ports that must be reachable beside those of roles and backend.
     pub extra_ports: Vec<ExtraPort>,
+}
+
+/// `mesh.peers-from`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeersFrom {
+    /// The cluster's Nodes, as the API server has them.
+    ApiServer,
+}
+
+/// `[mesh.sample]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Clusters of more nodes than this are probed by sample: 2 to 5000.
+    pub threshold: u32,
+    /// How many other workers each worker draws: 8 to 1000.
+    pub size: u32,
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        Self { threshold: 100, size: 20 }
+    }
 }
 
 /// Another node, as the configuration has it.

@@ -32,8 +32,16 @@ struct Entry {
     name: String,
     text: String,
     base: usize,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Fragment,
     /// A `--set`: one `key=value`.
-    set: bool,
+    Set,
+    /// The file of `mesh.peers-file`, which is not laid over anything.
+    Peers,
 }
 
 /// What is wrong with the form of a fragment.
@@ -47,21 +55,28 @@ pub(super) struct Malformed {
 const DEEPEST: usize = 64;
 
 impl Texts {
-    pub(super) fn new(fragments: &[Fragment], sets: &[String]) -> Self {
-        let files = fragments.iter().map(|fragment| (fragment.name.clone(), fragment.text.clone(), false));
-        let sets = sets.iter().map(|set| ("--set".to_owned(), set.clone(), true));
+    pub(super) fn new(fragments: &[Fragment], sets: &[String], peers: Option<Fragment>) -> Self {
+        let file = |fragment: &Fragment| (fragment.name.clone(), fragment.text.clone(), Kind::Fragment);
+        let sets = sets.iter().map(|set| ("--set".to_owned(), set.clone(), Kind::Set));
+        let peers = peers.into_iter().map(|file| (file.name, file.text, Kind::Peers));
         let mut base = 0;
-        let place = |(name, text, set): (String, String, bool)| {
-            let entry = Entry { name, text, base, set };
+        let place = |(name, text, kind): (String, String, Kind)| {
+            let entry = Entry { name, text, base, kind };
             base += entry.text.len() + 1;
             entry
         };
-        Self { entries: files.chain(sets).map(place).collect() }
+        Self { entries: fragments.iter().map(file).chain(sets).chain(peers).map(place).collect() }
     }
 
     /// Each fragment as a tree with positions, or what is wrong with its form.
     pub(super) fn trees(&self) -> impl Iterator<Item = Result<DeTable<'_>, Vec<Malformed>>> {
-        self.entries.iter().map(|entry| if entry.set { entry.parse_set() } else { entry.parse() })
+        let entries = self.entries.iter().filter(|entry| entry.kind != Kind::Peers);
+        entries.map(|entry| if entry.kind == Kind::Set { entry.parse_set() } else { entry.parse() })
+    }
+
+    /// The same of the file of peers, if there is one.
+    pub(super) fn peers_tree(&self) -> Option<Result<DeTable<'_>, Vec<Malformed>>> {
+        self.entries.iter().find(|entry| entry.kind == Kind::Peers).map(Entry::parse)
     }
 
     fn entry(&self, at: &Span) -> Option<&Entry> {
@@ -70,7 +85,7 @@ impl Texts {
 
     /// The text at a position, when it belongs to a `--set`.
     pub(super) fn set_text(&self, at: &Span) -> Option<&str> {
-        let entry = self.entry(at).filter(|entry| entry.set)?;
+        let entry = self.entry(at).filter(|entry| entry.kind == Kind::Set)?;
         entry.text.get(at.start - entry.base..at.end - entry.base)
     }
 
@@ -149,7 +164,7 @@ impl Entry {
         // TOML's parser takes a bare word for a number or a date and says so, which helps nobody who forgot the quotes.
         let before = self.text.get(..at.start).unwrap_or_default();
         let word: String = self.text.get(at.start..).unwrap_or_default().chars().take_while(|c| !c.is_whitespace()).collect();
-        let is_value = before.trim_end_matches([' ', '\t']).ends_with(['=', '[', ',']) && !self.set;
+        let is_value = before.trim_end_matches([' ', '\t']).ends_with(['=', '[', ',']) && self.kind != Kind::Set;
         let bare = is_value && word.starts_with(|c: char| c.is_alphanumeric() || "/.~$".contains(c));
         let help = bare.then(|| format!("text stands in quotes: {:?}", word.trim_end_matches([',', ']'])));
         Malformed { at: self.base + at.start..self.base + at.end, message, help: help.map(|help| hide_credentials(&help)) }

@@ -18,18 +18,22 @@ use super::{
 /// No member is larger. The kubelet, the largest executable here, has less than 100 MB.
 const MEMBER: u64 = 512 << 20;
 /// No archive unfolds to more.
-pub(super) const WHOLE: u64 = 1 << 30;
+const WHOLE: u64 = 1 << 30;
+/// Nor to more than so many times its own size: executables to about three times. A small one, which may be mostly blanks
+/// between members, unfolds to [`SMALL`] at most.
+const RATIO: u64 = 50;
+const SMALL: u64 = 16 << 20;
 /// So many names are listed when one is missing.
 const LISTED: usize = 20;
 
 /// Writes the wanted members, in the order of `members`: (name at the archive's root, name to install under).
 pub(super) fn unpack(
-    source: &mut impl Read,
+    (source, compressed): (&mut impl Read, u64),
     members: &[(String, &'static str)],
     from: &Path,
     destination: &mut Destination,
 ) -> Result<Vec<Unpacked>, UnpackProblem> {
-    let mut archive = Archive::new(Capped::new(MultiGzDecoder::new(source), WHOLE));
+    let mut archive = Archive::new(Capped::new(MultiGzDecoder::new(source), limit(compressed)));
     let mut found: Vec<Option<Unpacked>> = members.iter().map(|_| None).collect();
     let mut held = Held::default();
     for entry in archive.entries().map_err(|error| reading(error, from))?.raw(true) {
@@ -63,6 +67,11 @@ pub(super) fn unpack(
             unpacked.ok_or_else(|| UnpackProblem::Missing { member: member.clone(), held: held.to_string() })
         })
         .collect()
+}
+
+/// How many bytes an archive of a size may unfold to.
+fn limit(compressed: u64) -> u64 {
+    compressed.saturating_mul(RATIO).clamp(SMALL, WHOLE)
 }
 
 fn not_a_file(kind: EntryType) -> Option<&'static str> {

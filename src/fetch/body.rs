@@ -1,6 +1,6 @@
 //! The bytes of a source, piece by piece, wherever they come from.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{io::AsyncReadExt, time::timeout};
@@ -14,16 +14,52 @@ const PIECE: usize = 256 * 1024;
 
 /// An opened source.
 pub(super) enum Body {
-    Http { response: Box<reqwest::Response>, stall: Duration },
+    Http { response: Box<reqwest::Response>, pace: Pace },
     File { file: tokio::fs::File, url: Url },
+}
+
+/// Sees that a source does not trickle: silence is a stall, and so is less than a minimum over as long a time. Only the time
+/// counts in which we wait for the source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    stall: Duration,
+    minimum_rate: u64,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    pub(super) const fn new(stall: Duration, minimum_rate: u64) -> Self {
+        Self { stall, minimum_rate, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    fn account(&mut self, waited: Duration, bytes: usize) -> Result<(), Problem> {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        if self.waited < self.stall {
+            return Ok(());
+        }
+        let rate = u64::try_from(u128::from(self.bytes) * 1000 / self.waited.as_millis().max(1)).unwrap_or(u64::MAX);
+        if rate < self.minimum_rate {
+            return Err(Problem::TooSlow { rate, minimum: self.minimum_rate, over: self.waited });
+        }
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
+        Ok(())
+    }
 }
 
 impl Body {
     /// The next piece; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         match self {
-            Self::Http { response, stall } => {
-                timeout(*stall, response.chunk()).await.map_err(|_| Problem::Stalled(*stall))?.map_err(client::problem)
+            Self::Http { response, pace } => {
+                let begun = Instant::now();
+                let stalled = |_| Problem::Stalled(pace.stall);
+                let piece = timeout(pace.stall, response.chunk()).await.map_err(stalled)?.map_err(client::problem)?;
+                if let Some(piece) = &piece {
+                    pace.account(begun.elapsed(), piece.len())?;
+                }
+                Ok(piece)
             }
             Self::File { file, url } => {
                 let mut piece = BytesMut::with_capacity(PIECE);
@@ -45,5 +81,25 @@ impl Body {
         let mut file = tokio::fs::File::from_std(file);
         file.set_max_buf_size(PIECE);
         Ok((Self::File { file, url: url.clone() }, Some(size)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trickle_is_a_stall_and_a_burst_after_a_pause_is_none() {
+        let second = Duration::from_secs(1);
+        let mut trickle = Pace::new(10 * second, 1000);
+        let stalled = (0..20).map(|_| trickle.account(second, 999)).find_map(Result::err).unwrap();
+        assert!(stalled.is_transient() && stalled.to_string().contains("999 bytes a second over 10 s"), "{stalled}");
+        let mut bursts = Pace::new(10 * second, 1000);
+        for _ in 0..20 {
+            bursts.account(9 * second, 1).unwrap();
+            bursts.account(second, 10_000).unwrap();
+        }
+        let mut off = Pace::new(second, 0);
+        (0..20).for_each(|_| off.account(second, 0).unwrap());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{partial::Partial, verified::Verified};
+use super::{partial::Partial, verified::Whole};
 use crate::{
     host::files::{self, FileError},
     model::{Artifact, Digest},
@@ -12,7 +12,7 @@ use crate::{
 /// What the cache has for an artifact.
 pub(super) enum Entry {
     /// All of it, hashed just now.
-    Verified(Verified),
+    Verified(Whole),
     /// A place to put it, held by us until it is dropped.
     Partial(Partial),
     /// Another download holds that place.
@@ -57,8 +57,8 @@ impl Cache {
     }
 
     /// The verified file, hashed again: disks rot, and the directory is not this program's alone. What does not match goes.
-    fn look(&self, artifact: &Artifact, path: &Path) -> Result<Option<Verified>, FileError> {
-        let damage = match Verified::in_cache(artifact, path) {
+    fn look(&self, artifact: &Artifact, path: &Path) -> Result<Option<Whole>, FileError> {
+        let damage = match Whole::in_cache(artifact, path) {
             Ok(Ok(verified)) => return Ok(Some(verified)),
             Ok(Err(damage)) => damage,
             Err(error) if error.is_absent() => return Ok(None),

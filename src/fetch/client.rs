@@ -1,74 +1,93 @@
-//! The HTTPS client: whom it trusts, where it lets itself be redirected, and what its errors mean.
+//! The HTTPS client: whom it trusts, who it is, which proxy it takes, and what its errors mean.
 
 use std::{error::Error, path::Path, time::Duration};
 
-use reqwest::{Certificate, redirect};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use reqwest::{Certificate, Identity, redirect};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{FetchError, Problem, subject::redacted};
-use crate::{config, host::files};
+use super::{FetchError, Problem, netrc::Netrc, proxy::Proxies};
+use crate::{
+    config::{self, ClientIdentity, Site},
+    host::files,
+};
 
-/// As many redirects are followed.
-const REDIRECTS: usize = 10;
 /// A connection to one address takes no longer, whatever a stall is.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Makes the client when the first https source is asked for: a node that has only `file://` sources needs no authorities.
 pub(super) struct LazyClient {
     authorities: Vec<Certificate>,
+    identity: Option<Identity>,
+    pub(super) netrc: Netrc,
+    pub(super) proxies: Proxies,
     stall_timeout: Duration,
-    client: OnceCell<reqwest::Client>,
+    clients: OnceCell<Clients>,
+}
+
+/// Two, so that a host that a source redirects to learns nothing of who this node is.
+pub(super) struct Clients {
+    /// For the sources themselves.
+    pub(super) known: reqwest::Client,
+    /// For whomever they redirect to.
+    pub(super) foreign: reqwest::Client,
 }
 
 impl LazyClient {
     pub(super) fn new(sources: &config::Sources) -> Result<Self, FetchError> {
-        let authorities = sources.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default();
-        Ok(Self { authorities, stall_timeout: sources.stall_timeout, client: OnceCell::new() })
+        let netrc = sources.netrc_file.as_deref().map(netrc).transpose()?.unwrap_or_default();
+        Ok(Self {
+            authorities: sources.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default(),
+            identity: sources.client_identity.as_ref().map(identity).transpose()?,
+            proxies: Proxies::of(sources, &netrc),
+            netrc,
+            stall_timeout: sources.stall_timeout,
+            clients: OnceCell::new(),
+        })
     }
 
-    /// The client; reading the system's authorities blocks, so that happens on a thread for it.
-    pub(super) async fn get(&self) -> Result<&reqwest::Client, Problem> {
+    /// The clients; reading the system's authorities blocks, so that happens on a thread for it.
+    pub(super) async fn get(&self) -> Result<&Clients, Problem> {
         let make = async || {
             let (authorities, connect) = (self.authorities.clone(), self.stall_timeout.min(CONNECT));
-            let built = tokio::task::spawn_blocking(move || build(authorities, connect)).await.map_err(Problem::stopped)?;
-            built.map_err(|error| Problem::Client(chain(&error)))
+            let (certificate, proxies) = (self.identity.clone(), self.proxies.rules());
+            let build = move || {
+                let proxies = proxies?;
+                let foreign = build(authorities.clone(), None, proxies.clone(), connect)?;
+                let known = match certificate {
+                    Some(identity) => build(authorities, Some(identity), proxies, connect)?,
+                    None => foreign.clone(),
+                };
+                Ok(Clients { known, foreign })
+            };
+            let made = tokio::task::spawn_blocking(build).await.map_err(Problem::stopped)?;
+            made.map_err(|error: reqwest::Error| Problem::Client(chain(&error)))
         };
-        self.client.get_or_try_init(make).await
+        self.clients.get_or_try_init(make).await
     }
 }
 
-fn build(authorities: Vec<Certificate>, connect: Duration) -> reqwest::Result<reqwest::Client> {
+fn build(
+    authorities: Vec<Certificate>,
+    identity: Option<Identity>,
+    proxies: Vec<reqwest::Proxy>,
+    connect: Duration,
+) -> reqwest::Result<reqwest::Client> {
     // reqwest panics without a provider. Whoever came first has installed the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder()
         .user_agent(concat!("hostlet/", env!("CARGO_PKG_VERSION")))
         .tls_certs_merge(authorities)
         .connect_timeout(connect)
-        // A Referer would carry the query of the URL before, and with it a token, to the next host.
         .referer(false)
-        .redirect(redirect::Policy::custom(follow))
-        .build()
-}
-
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    if attempt.url().scheme() != "https" {
-        let target = redacted(attempt.url());
-        attempt.error(Refused::Plain(target))
-    } else if attempt.previous().len() > REDIRECTS {
-        attempt.error(Refused::Loop)
-    } else {
-        attempt.follow()
+        // Followed in `response`, which knows what may be sent where.
+        .redirect(redirect::Policy::none())
+        .no_proxy();
+    if let Some(identity) = identity {
+        builder = builder.identity(identity);
     }
-}
-
-#[derive(Debug, Clone, thiserror::Error)]
-enum Refused {
-    #[error("redirect to {0}")]
-    Plain(String),
-    #[error("too many redirects")]
-    Loop,
+    proxies.into_iter().fold(builder, reqwest::ClientBuilder::proxy).build()
 }
 
 fn authorities(path: &Path) -> Result<Vec<Certificate>, FetchError> {
@@ -88,14 +107,33 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, FetchError> {
     Ok(certificates)
 }
 
+/// The error shows nothing of the key's file but what is missing in it.
+fn identity(files: &ClientIdentity) -> Result<Identity, FetchError> {
+    let refuse = |path: &Path, found: &str| FetchError::Identity { path: path.to_owned(), found: found.to_owned() };
+    let read = |path: &Path| files::read(path).map_err(|error| refuse(path, &error.source.to_string()));
+    let (mut certificate, key) = (read(&files.certificate_file)?, read(&files.key_file)?);
+    if CertificateDer::from_pem_slice(&certificate).is_err() {
+        return Err(refuse(&files.certificate_file, "it holds no PEM certificate"));
+    }
+    if PrivateKeyDer::from_pem_slice(&key).is_err() {
+        return Err(refuse(&files.key_file, "it holds no PEM private key, or an encrypted one"));
+    }
+    if files.certificate_file != files.key_file {
+        certificate.push(b'\n');
+        certificate.extend_from_slice(&key);
+    }
+    Identity::from_pem(&certificate).map_err(|error| refuse(&files.certificate_file, &chain(&error)))
+}
+
+fn netrc(path: &Path) -> Result<Netrc, FetchError> {
+    let refuse = |found: String| FetchError::Netrc { path: path.to_owned(), found };
+    let text = files::read_text(path).map_err(|error| refuse(error.source.to_string()))?;
+    Netrc::parse(&text).map_err(refuse)
+}
+
 /// What an error of the client means. URLs are taken out of it: they may carry credentials.
 pub(super) fn problem(error: reqwest::Error) -> Problem {
     let error = error.without_url();
-    match find::<Refused>(&error) {
-        Some(Refused::Plain(target)) => return Problem::RedirectToPlain(target.clone()),
-        Some(Refused::Loop) => return Problem::RedirectLoop(REDIRECTS),
-        None => {}
-    }
     if error.is_connect() {
         if let Some(tls) = find::<rustls::Error>(&error) {
             return Problem::Trust(tls.to_string());
@@ -132,6 +170,16 @@ fn chain(error: &reqwest::Error) -> String {
 }
 
 /// Whether a source is taken at all.
-pub(super) fn accepted(url: &Url) -> Result<(), Problem> {
-    if matches!(url.scheme(), "https" | "file") { Ok(()) } else { Err(Problem::Scheme(url.scheme().to_owned())) }
+pub(super) fn accepted(site: &Site) -> Result<(), Problem> {
+    match site.url.scheme() {
+        "https" | "file" => Ok(()),
+        "http" if site.allow_http => Ok(()),
+        "http" => Err(Problem::Plain),
+        other => Err(Problem::Scheme(other.to_owned())),
+    }
+}
+
+/// Whether credentials for one URL may be sent to the other.
+pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
+    one.origin() == other.origin()
 }

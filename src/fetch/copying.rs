@@ -80,11 +80,17 @@ impl<R: Read> Read for HashingReader<R> {
 pub(super) struct Capped<R> {
     inner: R,
     left: u64,
+    limit: u64,
 }
+
+/// What [`Capped`] fails with, inside of an `io::Error`.
+#[derive(Debug, thiserror::Error)]
+#[error("it unfolds to more than {0} bytes")]
+pub(super) struct UnfoldsTo(pub(super) u64);
 
 impl<R: Read> Capped<R> {
     pub(super) const fn new(inner: R, limit: u64) -> Self {
-        Self { inner, left: limit }
+        Self { inner, left: limit, limit }
     }
 }
 
@@ -94,7 +100,7 @@ impl<R: Read> Read for Capped<R> {
         self.left = self
             .left
             .checked_sub(count as u64)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, "it unfolds to too much"))?;
+            .ok_or_else(|| io::Error::new(io::ErrorKind::FileTooLarge, UnfoldsTo(self.limit)))?;
         Ok(count)
     }
 }

@@ -1,47 +1,78 @@
-//! One artifact: from the cache, or from its source with as many attempts as it takes.
+//! One artifact: from the cache, or from its sources with as many attempts as it takes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use url::Url;
 
 use super::{
-    FetchError, Problem, Request, Verified,
-    attempts::Attempts,
+    FetchError, Problem, Request, SignatureProblem, Verified, Vouched,
     body::Body,
     cache::Entry,
     client,
     fetcher::Inner,
-    partial::Partial,
+    page,
+    partial::{Origin, Partial},
     pump::{Progress, Shared, pump},
-    response::{self, Meaning},
-    subject::Subject,
+    response::{self, Meaning, Question},
+    rounds::Rounds,
+    signature::Candidate,
+    subject::redacted,
+    verified::Whole,
 };
-use crate::{model::Artifact, output::Event};
+use crate::{
+    config::Site,
+    model::{Artifact, Digest},
+    output::Event,
+};
 
 /// How often a file that another download holds is looked at again.
 const BUSY: Duration = Duration::from_millis(100);
 
 impl Inner {
     /// Finds or fetches it, verified.
-    pub(super) async fn obtain(&self, request: &Request, subject: &Subject) -> Result<Verified, FetchError> {
-        let fail = |problem| FetchError::fetching(subject, 1, problem);
-        client::accepted(&request.url).map_err(fail)?;
+    pub(super) async fn obtain(&self, request: &Request) -> Result<Verified, FetchError> {
+        let what = request.artifact.to_string();
+        let first = request.sites.first().map(|site| redacted(&site.url)).unwrap_or_default();
+        let fail = |problem| FetchError::fetching(&what, first.clone(), problem);
         // The semaphore is never closed; were it, nothing would be lost but the limit.
         let _slot = self.slots.acquire().await.ok();
-        let (verified, cached) = match self.enter(&request.artifact, subject).await.map_err(fail)? {
+        let vouched = self.vouch(request).await?;
+        let (whole, cached) = match self.enter(&request.artifact).await.map_err(fail)? {
             Found::Verified(verified) => (verified, true),
-            Found::Partial(partial) => (self.download(request, subject, &partial).await?, false),
+            Found::Partial(partial) => (self.download(request, what.clone(), &partial).await?, false),
         };
         self.events.emit(Event::Fetched {
             component: request.artifact.component,
             digest: request.artifact.digest.to_string(),
             cached,
         });
-        Ok(verified)
+        let signatures = Arc::clone(&self.signatures);
+        let sealed = tokio::task::spawn_blocking(move || signatures.seal(whole, vouched)).await;
+        let sealed = sealed.map_err(|error| fail(Problem::stopped(error)))?;
+        let sealed = sealed.map_err(|error| fail(Problem::cache(None)(error)))?;
+        sealed.map_err(|wrong| {
+            let problem = SignatureProblem::Wrong { from: first.clone(), wrong };
+            FetchError::signature(&request.artifact, &request.signature, problem)
+        })
+    }
+
+    /// What is asked of its signature: fulfilled before anything is downloaded, as far as that can be.
+    async fn vouch(&self, request: &Request) -> Result<Vouched, FetchError> {
+        let candidate = Candidate {
+            what: request.artifact.to_string(),
+            digest: &request.artifact.digest,
+            policy: &request.signature,
+            sources: &request.sites,
+        };
+        let vouched = self.signatures.vouch(&candidate, self).await;
+        vouched.map_err(|problem| FetchError::signature(&request.artifact, &request.signature, problem))
     }
 
     /// Waits while another download, of this process or another, has the same file under way.
-    async fn enter(&self, artifact: &Artifact, subject: &Subject) -> Result<Found, Problem> {
+    async fn enter(&self, artifact: &Artifact) -> Result<Found, Problem> {
         let mut told = false;
         loop {
             let (cache, wanted) = (self.cache.clone(), artifact.clone());
@@ -52,92 +83,130 @@ impl Inner {
                 Entry::Busy if told => {}
                 Entry::Busy => {
                     told = true;
-                    self.events.emit(Event::Note { text: format!("waiting for another download of {}", subject.what) });
+                    self.events.emit(Event::Note { text: format!("waiting for another download of {artifact}") });
                 }
             }
             tokio::time::sleep(BUSY).await;
         }
     }
 
-    async fn download(&self, request: &Request, subject: &Subject, partial: &Shared) -> Result<Verified, FetchError> {
-        let mut attempts = Attempts::new(subject, self.attempts, &self.events);
-        let mut started = false;
-        loop {
-            let problem = match self.attempt(request, subject, partial, &mut started).await {
-                Ok(Outcome::Verified(verified)) => return Ok(verified),
-                // What an earlier attempt left was damaged or of another file. It is gone, so this happens once.
-                Ok(Outcome::Restarted) => continue,
+    async fn download(&self, request: &Request, what: String, partial: &Shared) -> Result<Whole, FetchError> {
+        let mut rounds = Rounds::new(what, &request.sites, self.attempts, &self.events, &self.standing);
+        let mut told = None;
+        while let Some(site) = rounds.next().await {
+            let problem = match self.attempt(&request.artifact, &site, partial, &mut told).await {
+                Ok(verified) => {
+                    rounds.worked();
+                    return Ok(verified);
+                }
                 Err(problem) => problem,
             };
+            let is_ours = problem.is_ours();
             if leaves_nothing(&problem) {
-                // The problem is the news, not that its leftover could not be removed.
-                let _ = partial.with(Partial::remove).await;
+                // The problem is the news, not that its leftover could not be emptied.
+                let _ = partial.with(Partial::restart).await;
             }
-            attempts.after(problem).await?;
+            rounds.failed(problem);
+            if is_ours {
+                break;
+            }
         }
+        let _ = partial.with(|partial| if partial.length() == 0 { partial.remove() } else { Ok(()) }).await;
+        Err(rounds.error())
     }
 
-    /// One go at the bytes that are missing, and the comparison at the end.
+    /// One go at the bytes that are missing, and the comparison at the end. What was resumed and does not match is fetched
+    /// once more, from its beginning.
     async fn attempt(
         &self,
-        request: &Request,
-        subject: &Subject,
+        artifact: &Artifact,
+        site: &Site,
         partial: &Shared,
-        started: &mut bool,
-    ) -> Result<Outcome, Problem> {
-        partial.lock().begin();
-        // A kill may have come between the last byte and the rename.
-        let mut html = false;
-        if partial.lock().digest() != request.artifact.digest {
-            let (mut body, total, is_html) = self.open(&request.url, partial).await?;
-            html = is_html;
-            if total.is_some_and(|total| total > self.largest) {
-                return Err(Problem::TooLarge { announced: total, limit: self.largest });
+        told: &mut Option<Url>,
+    ) -> Result<Whole, Problem> {
+        client::accepted(site)?;
+        loop {
+            partial.lock().begin();
+            // A kill may have come between the last byte and the rename.
+            let mut html = false;
+            if partial.lock().digest() != artifact.digest {
+                html = self.transfer(artifact, site, partial, told).await?;
             }
-            if !std::mem::replace(started, true) {
-                let component = request.artifact.component;
-                self.events.emit(Event::FetchStarted { component, source: subject.url.clone(), total });
-            }
-            let progress = Progress {
-                component: request.artifact.component,
-                events: &self.events,
-                bytes: partial.lock().length(),
-                told: Instant::now(),
+            let (wanted, name) = (artifact.clone(), self.cache.verified_path(&artifact.digest));
+            let published = partial.with(move |partial| Whole::publish(&wanted, partial, &name)).await?;
+            let actual = match published.map_err(Problem::cache(None))? {
+                Ok(verified) => return Ok(verified),
+                Err(actual) => actual,
             };
-            pump(&mut body, partial, (total, self.largest), progress).await?;
-        }
-        let (artifact, name) = (request.artifact.clone(), self.cache.verified_path(&request.artifact.digest));
-        let published = partial.with(move |partial| Verified::publish(&artifact, partial, &name)).await?;
-        let actual = match published.map_err(Problem::cache(None))? {
-            Ok(verified) => return Ok(Outcome::Verified(verified)),
-            Err(actual) => actual,
-        };
-        if partial.lock().resumed() {
+            if !partial.lock().resumed() {
+                let bytes = partial.lock().length();
+                return Err(Problem::WrongDigest { expected: artifact.digest, actual, bytes, html });
+            }
             self.events.emit(Event::Warning {
-                text: format!("what was resumed of {} does not fit together: it is fetched from its beginning", subject.what),
+                text: format!("what was resumed of {artifact} does not fit together: it is fetched from its beginning"),
             });
             partial.with(Partial::restart).await?.map_err(Problem::cache(None))?;
-            return Ok(Outcome::Restarted);
         }
-        let partial = partial.lock();
-        let html = html || partial.looks_like_html();
-        Err(Problem::WrongDigest { expected: request.artifact.digest, actual, bytes: partial.length(), html })
     }
 
-    /// Opens the source where the partial file ends, or empties that where this cannot be. Gives the whole size, and whether
-    /// a page for people comes.
-    async fn open(&self, url: &Url, partial: &Shared) -> Result<(Body, Option<u64>, bool), Problem> {
-        let restart = async || partial.with(Partial::restart).await?.map_err(Problem::cache(None));
-        if url.scheme() == "file" {
-            restart().await?;
-            let (body, size) = Body::open_file(url).await?;
-            return Ok((body, size, false));
+    /// Gets the bytes that are missing; says whether the source called them a page for people.
+    async fn transfer(
+        &self,
+        artifact: &Artifact,
+        site: &Site,
+        partial: &Shared,
+        told: &mut Option<Url>,
+    ) -> Result<bool, Problem> {
+        let mut opened = self.open(site, partial).await?;
+        let total = opened.total;
+        if total.is_some_and(|total| total > self.largest) {
+            return Err(Problem::TooLarge { announced: total, limit: self.largest });
         }
+        let component = artifact.component;
+        if told.as_ref() != Some(&site.url) {
+            *told = Some(site.url.clone());
+            self.events.emit(Event::FetchStarted { component, source: redacted(&site.url), total });
+        }
+        let first = opened.body.next().await?;
+        let offset = partial.lock().length();
+        if let Some(page) = first.as_deref().filter(|_| offset == 0).and_then(page::look) {
+            return Err(page);
+        }
+        let progress = Progress { component, events: &self.events, bytes: offset, told: Instant::now(), total };
+        pump((first, &mut opened.body), partial, self.largest, progress).await?;
+        let length = partial.lock().length();
+        match total {
+            Some(total) if length < total => Err(Problem::Broken(format!("it ended after {length} of {total} bytes"))),
+            _ => Ok(opened.html),
+        }
+    }
+
+    /// Opens the source where the partial file ends, or empties that where this cannot be.
+    async fn open(&self, site: &Site, partial: &Shared) -> Result<Opened, Problem> {
+        let restart = async || partial.with(Partial::restart).await?.map_err(Problem::cache(None));
+        if site.url.scheme() == "file" {
+            restart().await?;
+            let (body, total) = Body::open_file(&site.url).await?;
+            return Ok(Opened { body, total, html: false });
+        }
+        let url = Digest::of(site.url.as_str().as_bytes());
         loop {
-            let offset = partial.lock().length();
-            let answer = response::ask(self.client.get().await?, url, offset, self.stall).await?;
+            let (offset, origin) = {
+                let partial = partial.lock();
+                (partial.length(), partial.origin())
+            };
+            let validator = origin.as_ref().filter(|origin| origin.url == url).and_then(|origin| origin.validator.clone());
+            let range = (offset > 0).then(|| format!("bytes={offset}-"));
+            let whole = Question::whole(site, self.stall);
+            let answer = response::ask(&self.client, &Question { range, if_range: validator.as_deref(), ..whole }).await?;
             let (status, headers) = (answer.status(), answer.headers());
+            let total = response::total(status, headers);
             match response::meaning(status, headers, offset) {
+                // Another file's end does not belong here.
+                Meaning::Rest if !response::continues(origin.as_ref().and_then(|origin| origin.total), headers) => {
+                    restart().await?;
+                    continue;
+                }
                 Meaning::Whole if offset > 0 => restart().await?,
                 Meaning::Whole | Meaning::Rest => {}
                 Meaning::Unsatisfiable => {
@@ -146,20 +215,28 @@ impl Inner {
                 }
                 Meaning::Refused => return Err(response::refusal(status, headers)),
             }
-            let (total, html) = (response::total(status, headers), response::is_html(headers));
-            return Ok((Body::Http { response: Box::new(answer), stall: self.stall }, total, html));
+            if let Some(encoding) = response::encoding(answer.url(), headers) {
+                return Err(Problem::Encoded(encoding));
+            }
+            let (html, validator) = (response::is_html(headers), response::validator(headers));
+            let origin = Origin { url, validator, total };
+            partial.with(move |partial| partial.note(origin)).await?.map_err(Problem::cache(total))?;
+            return Ok(Opened { body: self.body(answer), total, html });
         }
     }
 }
 
-enum Found {
-    Verified(Verified),
-    Partial(Shared),
+struct Opened {
+    body: Body,
+    /// The size of the whole file, where it is told.
+    total: Option<u64>,
+    /// The source says that it sends a page for people.
+    html: bool,
 }
 
-enum Outcome {
-    Verified(Verified),
-    Restarted,
+enum Found {
+    Verified(Whole),
+    Partial(Shared),
 }
 
 /// Whether what was received is of no use: it is wrong, or it fills the disk.

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::{Problem, UnpackProblem, subject::Subject};
+use super::{BundleError, Problem, SignatureProblem, TrustRootError, UnpackProblem};
+use crate::model::{Artifact, SignaturePolicy, Signer};
 
 /// Fetching, verifying or unpacking failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// `sources.ca_file` does not hold what it should.
+    /// `sources.ca-file` does not hold what it should.
     #[error("reading certificate authorities from {}: {found}", path.display())]
     Authorities {
         /// The file.
@@ -15,17 +16,52 @@ pub enum FetchError {
         /// What is wrong with it.
         found: String,
     },
+    /// `sources.client-certificate-file` or its key does not hold what it should.
+    #[error("reading this node's certificate for sources from {}: {found}", path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// `sources.netrc-file` does not hold what it should.
+    #[error("reading credentials from {}: {found}", path.display())]
+    Netrc {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+    },
     /// A file could not be obtained.
-    #[error("fetching {what} from {url}: {problem}{}", after(*.attempts))]
+    #[error("fetching {what} from {}", list(failures))]
     Fetching {
         /// The artifact with its version, or the checksum file.
         what: String,
-        /// The source, without credentials.
-        url: String,
-        /// How often it was tried.
-        attempts: u32,
-        /// What went wrong the last time.
-        problem: Box<Problem>,
+        /// What came of each source that was asked, in the order of asking.
+        failures: Vec<SourceFailure>,
+    },
+    /// What is asked of its signature is not fulfilled.
+    #[error("{what}: {problem}")]
+    Signature {
+        /// The artifact with its version.
+        what: String,
+        /// The key that asks for a signature.
+        key: String,
+        /// Who shall have signed.
+        signer: Option<Box<Signer>>,
+        /// What is wrong.
+        problem: Box<SignatureProblem>,
+    },
+    /// `sources.trust-root-file` does not hold what it should.
+    #[error(transparent)]
+    TrustRoot(#[from] TrustRootError),
+    /// A bundle cannot be used or made.
+    #[error("the bundle {}: {problem}", path.display())]
+    Bundle {
+        /// The bundle; `-` for a stream.
+        path: PathBuf,
+        /// What is wrong.
+        problem: Box<BundleError>,
     },
     /// A verified file could not be laid out.
     #[error("unpacking {what} from {}: {problem}", path.display())]
@@ -40,9 +76,22 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    pub(super) fn fetching(subject: &Subject, attempts: u32, problem: Problem) -> Self {
-        let Subject { what, url } = subject.clone();
-        Self::Fetching { what, url, attempts, problem: Box::new(problem) }
+    pub(super) fn fetching(what: &str, url: String, problem: Problem) -> Self {
+        Self::Fetching { what: what.to_owned(), failures: vec![SourceFailure { url, attempts: 1, problem }] }
+    }
+
+    pub(super) fn signature(artifact: &Artifact, policy: &SignaturePolicy, problem: SignatureProblem) -> Self {
+        Self::Signature {
+            what: artifact.to_string(),
+            key: format!("sources.{}.signature", artifact.component),
+            signer: policy.signer().cloned().map(Box::new),
+            problem: Box::new(problem),
+        }
+    }
+
+    /// For `map_err` where a bundle is read or made.
+    pub fn bundle(path: impl Into<PathBuf>) -> impl FnOnce(BundleError) -> Self {
+        move |problem| Self::Bundle { path: path.into(), problem: Box::new(problem) }
     }
 
     /// What to do about it, as sentences.
@@ -50,12 +99,58 @@ impl FetchError {
     pub fn remedy(&self) -> String {
         match self {
             Self::Authorities { path, .. } => format!(
-                "Put the authorities' certificates into {} as PEM text (-----BEGIN CERTIFICATE-----), or leave sources.ca_file out.",
+                "Put the authorities' certificates into {} as PEM text (-----BEGIN CERTIFICATE-----), or leave sources.ca-file out.",
                 path.display()
             ),
-            Self::Fetching { url, problem, .. } => problem.remedy(url),
+            Self::Identity { path, .. } => format!(
+                "Put the certificate into sources.client-certificate-file and its key, without a passphrase, into \
+                 sources.client-key-file, as PEM text; {} is not that.",
+                path.display()
+            ),
+            Self::Netrc { path, .. } => {
+                format!(
+                    "Write {} as netrc(5) says: machine HOST login USER password PASSWORD, or leave sources.netrc-file out.",
+                    path.display()
+                )
+            }
+            Self::Fetching { failures, .. } => {
+                let mut remedies: Vec<String> = Vec::new();
+                for remedy in failures.iter().map(|failure| failure.problem.remedy(&failure.url)) {
+                    if !remedies.contains(&remedy) {
+                        remedies.push(remedy);
+                    }
+                }
+                remedies.join("\n")
+            }
+            Self::Signature { key, signer, problem, .. } => problem.remedy(key, signer.as_deref()),
+            Self::TrustRoot(error) => error.remedy(),
+            Self::Bundle { problem, .. } => problem.remedy(),
             Self::Unpacking { path, problem, .. } => problem.remedy(path),
         }
+    }
+}
+
+/// What came of one source.
+#[derive(Debug)]
+pub struct SourceFailure {
+    /// The source, without credentials.
+    pub url: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What went wrong the last time.
+    pub problem: Problem,
+}
+
+impl std::fmt::Display for SourceFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}{}", self.url, self.problem, after(self.attempts))
+    }
+}
+
+fn list(failures: &[SourceFailure]) -> String {
+    match failures {
+        [one] => one.to_string(),
+        many => many.iter().fold("any of its sources:".to_owned(), |text, failure| format!("{text}\n  {failure}")),
     }
 }
 

@@ -3,36 +3,39 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinSet};
-use url::Url;
 
 use super::{
     FetchError, Problem, Verified,
-    attempts::Attempts,
-    body::Body,
+    body::{Body, Pace},
     cache::Cache,
     client::{self, LazyClient},
-    response::{self, Meaning},
+    page,
+    response::{self, Meaning, Question},
+    rounds::Rounds,
     sidecar,
-    subject::Subject,
+    signature::{Reach, Signatures},
+    standing::Standing,
 };
 use crate::{
-    config,
-    model::{Artifact, Digest},
+    config::{self, Site},
+    model::{Artifact, Digest, SignaturePolicy},
     output::Events,
 };
 
 /// So many downloads run at once.
 pub const PARALLEL: usize = 4;
 /// No artifact is larger: the kubelet has 60 to 85 MB.
-const LARGEST: u64 = 1 << 30;
+pub(super) const LARGEST: u64 = 1 << 30;
 
 /// A file to obtain, and from where.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// What it is; its digest decides.
     pub artifact: Artifact,
-    /// Its source: https or file.
-    pub url: Url,
+    /// Where it may come from, the first one first.
+    pub sites: Vec<Site>,
+    /// What is asked of its signature.
+    pub signature: SignaturePolicy,
 }
 
 /// Obtains files. Cheap to clone.
@@ -45,19 +48,26 @@ pub(super) struct Inner {
     pub(super) cache: Cache,
     pub(super) events: Events,
     pub(super) stall: Duration,
+    pub(super) minimum_rate: u64,
+    pub(super) standing: Standing,
     pub(super) attempts: u32,
     pub(super) largest: u64,
     pub(super) slots: Semaphore,
+    pub(super) signatures: Arc<Signatures>,
 }
 
 impl Fetcher {
-    /// Reads the authorities in `sources.ca_file`. The cache's directory is made with the first download.
+    /// Reads the files that `sources` names for all sources: authorities, this node's certificate, netrc. The cache's directory is made with the first download.
     pub fn new(sources: &config::Sources, cache: PathBuf, events: Events) -> Result<Self, FetchError> {
+        let signatures = Arc::new(Signatures::new(sources, cache.clone(), events.clone())?);
         Ok(Self(Arc::new(Inner {
+            signatures,
             client: LazyClient::new(sources)?,
+            standing: Standing::of(&cache),
             cache: Cache::new(cache, events.clone()),
             events,
             stall: sources.stall_timeout,
+            minimum_rate: sources.minimum_rate,
             attempts: sources.attempts,
             largest: LARGEST,
             slots: Semaphore::new(PARALLEL),
@@ -70,18 +80,12 @@ impl Fetcher {
         let mut tasks = JoinSet::new();
         for (position, request) in requests.into_iter().enumerate() {
             let inner = Arc::clone(&self.0);
-            let subject = Subject::artifact(&request.artifact, &request.url);
-            tasks.spawn(async move {
-                let outcome = inner.obtain(&request, &subject).await;
-                (position, outcome)
-            });
+            tasks.spawn(async move { (position, inner.obtain(&request).await) });
         }
         let mut obtained = Vec::with_capacity(tasks.len());
         while let Some(joined) = tasks.join_next().await {
-            let outcome = joined.map_err(|error| {
-                let subject = Subject { what: "artifacts".to_owned(), url: "their sources".to_owned() };
-                FetchError::fetching(&subject, 1, Problem::stopped(error))
-            });
+            let outcome =
+                joined.map_err(|error| FetchError::fetching("artifacts", "their sources".to_owned(), Problem::stopped(error)));
             match outcome.and_then(|(position, outcome)| Ok((position, outcome?))) {
                 Ok(verified) => obtained.push(verified),
                 Err(error) => {
@@ -94,49 +98,75 @@ impl Fetcher {
         Ok(obtained.into_iter().map(|(_, verified)| verified).collect())
     }
 
-    /// The digest in the checksum file beside an artifact: bare, or as sha256sum prints it.
-    pub async fn sidecar_digest(&self, url: &Url) -> Result<Digest, FetchError> {
-        let subject = Subject::sidecar(url);
-        let mut attempts = Attempts::new(&subject, self.0.attempts, &self.0.events);
-        let file = url.path_segments().and_then(Iterator::last).unwrap_or_default();
-        let file = file.strip_suffix(".sha256").unwrap_or(file);
-        loop {
-            match self.0.small(url).await.and_then(|content| sidecar::parse(&content, file).map_err(Problem::Sidecar)) {
-                Ok(digest) => return Ok(digest),
-                Err(problem) => attempts.after(problem).await?,
+    /// The digest in the checksum file beside an artifact: bare, or as sha256sum prints it. Of several sites, the first that
+    /// has one.
+    pub async fn published_digest(&self, what: &str, sites: &[Site]) -> Result<Digest, FetchError> {
+        let inner = &self.0;
+        let what = format!("the checksum file of {what}");
+        let mut rounds = Rounds::new(what, sites, inner.attempts, &inner.events, &inner.standing);
+        while let Some(site) = rounds.next().await {
+            let file = site.url.path_segments().and_then(Iterator::last).unwrap_or_default();
+            let file = file.strip_suffix(".sha256").unwrap_or(file);
+            match inner
+                .small(&site, sidecar::LIMIT)
+                .await
+                .and_then(|content| sidecar::parse(&content, file).map_err(Problem::Sidecar))
+            {
+                Ok(digest) => {
+                    rounds.worked();
+                    return Ok(digest);
+                }
+                Err(problem) => rounds.failed(problem),
             }
         }
+        Err(rounds.error())
+    }
+}
+
+impl Reach for Inner {
+    async fn client(&self) -> Result<&reqwest::Client, Problem> {
+        // The log is told nothing of who this node is.
+        Ok(&self.client.get().await?.foreign)
+    }
+
+    async fn nearby(&self, site: &Site, limit: u64) -> Result<Vec<u8>, Problem> {
+        self.small(site, limit).await
     }
 }
 
 impl Inner {
+    pub(super) fn body(&self, answer: reqwest::Response) -> Body {
+        Body::Http { response: Box::new(answer), pace: Pace::new(self.stall, self.minimum_rate) }
+    }
+
     /// A small file, whole.
-    async fn small(&self, url: &Url) -> Result<Vec<u8>, Problem> {
-        client::accepted(url)?;
-        let mut body = if url.scheme() == "file" {
-            Body::open_file(url).await?.0
+    async fn small(&self, site: &Site, limit: u64) -> Result<Vec<u8>, Problem> {
+        client::accepted(site)?;
+        let mut body = if site.url.scheme() == "file" {
+            Body::open_file(&site.url).await?.0
         } else {
-            let answer = response::ask(self.client.get().await?, url, 0, self.stall).await?;
+            let answer = response::ask(&self.client, &Question::whole(site, self.stall)).await?;
             if response::meaning(answer.status(), answer.headers(), 0) != Meaning::Whole {
                 return Err(response::refusal(answer.status(), answer.headers()));
             }
-            Body::Http { response: Box::new(answer), stall: self.stall }
+            if let Some(encoding) = response::encoding(answer.url(), answer.headers()) {
+                return Err(Problem::Encoded(encoding));
+            }
+            self.body(answer)
         };
         let mut content = Vec::new();
         while let Some(bytes) = body.next().await? {
             content.extend_from_slice(&bytes);
-            if content.len() as u64 > sidecar::LIMIT {
-                return Err(Problem::TooLarge { announced: None, limit: sidecar::LIMIT });
+            if content.len() as u64 > limit {
+                return Err(Problem::TooLarge { announced: None, limit });
             }
         }
-        Ok(content)
+        page::look(&content).map_or(Ok(content), Err)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         model::{Architecture, Component, DigestOrigin},
@@ -145,8 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_bytes_than_were_announced_do_not_pass_the_limit() {
-        let sources =
-            config::Sources { ca_file: None, stall_timeout: Duration::from_secs(1), attempts: 1, components: BTreeMap::new() };
+        let sources = config::Sources { stall_timeout: Duration::from_secs(1), attempts: 1, ..config::Sources::default() };
         let directory = tempfile::tempdir().unwrap();
         let mut fetcher = Fetcher::new(&sources, directory.path().join("cache"), Arc::new(Silent)).unwrap();
         Arc::get_mut(&mut fetcher.0).unwrap().largest = 10;
@@ -159,7 +188,8 @@ mod tests {
         };
         // A regular file whose size is said to be 0.
         let url = "file:///proc/self/status".parse().unwrap();
-        let error = fetcher.fetch_all(vec![Request { artifact, url }]).await.unwrap_err();
+        let sites = vec![Site::of(url)];
+        let error = fetcher.fetch_all(vec![Request { artifact, sites, signature: SignaturePolicy::Off }]).await.unwrap_err();
         assert!(error.to_string().contains("larger than 10 bytes"), "{error}");
         assert!(crate::host::files::names(&directory.path().join("cache")).unwrap().is_empty());
     }

@@ -6,13 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     host::files::{self, FileError},
     model::{Digest, Hasher},
 };
-
-/// As much of the beginning is kept in memory, to recognise a page for people.
-const BEGINNING: usize = 512;
 
 /// `<sha256>.partial`, held by this download alone until it is dropped.
 pub(super) struct Partial {
@@ -20,9 +19,21 @@ pub(super) struct Partial {
     path: PathBuf,
     hasher: Hasher,
     length: u64,
-    beginning: Vec<u8>,
     /// Some of it was there before this attempt began.
     resumed: bool,
+    origin: Option<Origin>,
+}
+
+/// Where a partial file came from, and which version of the file it was: kept beside it as `<sha256>.origin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Origin {
+    /// The digest of the URL, which may carry credentials.
+    pub(super) url: Digest,
+    /// What the source calls this version.
+    pub(super) validator: Option<String>,
+    /// The size of the whole.
+    pub(super) total: Option<u64>,
 }
 
 impl Partial {
@@ -30,7 +41,9 @@ impl Partial {
     pub(super) fn open(path: &Path) -> Result<Option<Self>, FileError> {
         let Some(file) = files::open_exclusive(path)? else { return Ok(None) };
         let mut partial =
-            Self { file, path: path.to_owned(), hasher: Hasher::default(), length: 0, beginning: Vec::new(), resumed: false };
+            Self { file, path: path.to_owned(), hasher: Hasher::default(), length: 0, resumed: false, origin: None };
+        // Whatever is wrong with it: the digest decides in the end.
+        partial.origin = files::read(&partial.origin_path()).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut buffer = vec![0; 128 * 1024];
         loop {
             match partial.file.read(&mut buffer).map_err(FileError::doing("reading", path))? {
@@ -40,11 +53,27 @@ impl Partial {
         }
     }
 
+    fn origin_path(&self) -> PathBuf {
+        self.path.with_extension("origin")
+    }
+
+    /// Where what is there came from, if that was noted.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.origin.clone().filter(|_| self.length > 0)
+    }
+
+    /// Notes where the bytes come from that follow. Blocking.
+    pub(super) fn note(&mut self, origin: Origin) -> Result<(), FileError> {
+        if self.origin.as_ref() != Some(&origin) {
+            files::write(&self.origin_path(), &serde_json::to_vec(&origin).unwrap_or_default(), 0o600)?;
+            self.origin = Some(origin);
+        }
+        Ok(())
+    }
+
     fn account(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
-        let missing = BEGINNING.saturating_sub(self.beginning.len());
-        self.beginning.extend_from_slice(&bytes[..missing.min(bytes.len())]);
     }
 
     /// Adds bytes at the end. Blocking.
@@ -58,8 +87,8 @@ impl Partial {
     pub(super) fn restart(&mut self) -> Result<(), FileError> {
         self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(FileError::doing("emptying", &self.path))?;
         (self.hasher, self.length, self.resumed) = (Hasher::default(), 0, false);
-        self.beginning.clear();
-        Ok(())
+        self.origin = None;
+        files::if_present(files::remove_file(&self.origin_path())).map(drop)
     }
 
     /// Notes that an attempt begins with what is there.
@@ -79,22 +108,16 @@ impl Partial {
         self.hasher.clone().finish()
     }
 
-    /// Whether it begins as a page for people does.
-    pub(super) fn looks_like_html(&self) -> bool {
-        let text = self.beginning.trim_ascii_start();
-        [b"<!doctype".as_slice(), b"<html".as_slice()]
-            .iter()
-            .any(|tag| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag)))
-    }
-
     /// Makes it durable and gives it its name. The lock ends afterwards. Blocking.
     pub(super) fn publish(&mut self, name: &Path) -> Result<(), FileError> {
         self.file.sync_all().map_err(FileError::doing("syncing", &self.path))?;
+        files::if_present(files::remove_file(&self.origin_path()))?;
         files::rename(&self.path, name)
     }
 
     /// Removes it. Blocking.
     pub(super) fn remove(&mut self) -> Result<(), FileError> {
+        files::if_present(files::remove_file(&self.origin_path()))?;
         files::if_present(files::remove_file(&self.path)).map(drop)
     }
 }
@@ -107,14 +130,19 @@ mod tests {
     fn a_reopened_partial_file_continues_with_the_digest_of_what_it_holds() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.partial");
-        Partial::open(&path).unwrap().unwrap().append(b"<!DOCTYPE html>").unwrap();
+        let origin = Origin { url: Digest::of(b"url"), validator: Some("\"tag\"".to_owned()), total: Some(19) };
+        let mut first = Partial::open(&path).unwrap().unwrap();
+        first.note(origin.clone()).unwrap();
+        first.append(b"<!DOCTYPE html>").unwrap();
+        drop(first);
         let mut partial = Partial::open(&path).unwrap().unwrap();
-        assert!(partial.looks_like_html());
+        assert_eq!(partial.origin(), Some(origin));
         partial.append(b"more").unwrap();
         assert_eq!((partial.length(), partial.digest()), (19, Digest::of(b"<!DOCTYPE html>more")));
         partial.restart().unwrap();
         partial.append(b"ELF").unwrap();
-        assert_eq!((partial.digest(), partial.looks_like_html()), (Digest::of(b"ELF"), false));
+        assert_eq!((partial.digest(), partial.origin()), (Digest::of(b"ELF"), None));
         assert_eq!(files::read(&path).unwrap(), b"ELF");
+        assert_eq!(files::names(directory.path()).unwrap(), ["x.partial"]);
     }
 }

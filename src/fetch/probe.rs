@@ -5,22 +5,17 @@
 
 use std::time::Duration;
 
-use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::{
-    StatusCode,
-    header::{ACCEPT_ENCODING, RANGE},
-};
+use reqwest::{Method, StatusCode};
 use tokio::time::timeout;
-use url::Url;
 
 use super::{
     FetchError, Problem,
     body::Body,
     client::{self, LazyClient},
-    response,
+    response::{self, Question},
     subject::redacted,
 };
-use crate::config;
+use crate::config::{self, Site};
 
 /// Asks sources.
 pub struct Prober {
@@ -53,6 +48,12 @@ impl NoAnswer {
         self.problem.remedy(&self.url)
     }
 
+    /// Whether it says something about the source, and not only that this file is not there.
+    #[must_use]
+    pub fn is_the_sources(&self) -> bool {
+        self.problem.is_the_sources()
+    }
+
     /// Whether it may be otherwise in a moment.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -61,41 +62,34 @@ impl NoAnswer {
 }
 
 impl Prober {
-    /// Reads the authorities in `sources.ca_file`.
+    /// Reads the files that `sources` names for all sources.
     pub fn new(sources: &config::Sources) -> Result<Self, FetchError> {
         Ok(Self { client: LazyClient::new(sources)? })
     }
 
     /// Asks one source, and waits no longer than the limit.
-    pub async fn ask(&self, url: &Url, limit: Duration) -> Result<Answering, NoAnswer> {
-        let asked = timeout(limit, self.answer(url)).await.unwrap_or(Err(Problem::Stalled(limit)));
-        asked.map_err(|problem| NoAnswer { url: redacted(url), proxy: proxy(url), problem })
+    pub async fn ask(&self, site: &Site, limit: Duration) -> Result<Answering, NoAnswer> {
+        let asked = timeout(limit, self.answer(site, limit)).await.unwrap_or(Err(Problem::Stalled(limit)));
+        let proxy = || if site.url.scheme() == "file" { None } else { self.client.proxies.before(&site.url) };
+        asked.map_err(|problem| NoAnswer { url: redacted(&site.url), proxy: proxy(), problem })
     }
 
-    async fn answer(&self, url: &Url) -> Result<Answering, Problem> {
-        client::accepted(url)?;
-        if url.scheme() == "file" {
-            return Body::open_file(url).await.map(|_| Answering { is_html: false });
+    async fn answer(&self, site: &Site, limit: Duration) -> Result<Answering, Problem> {
+        client::accepted(site)?;
+        if site.url.scheme() == "file" {
+            return Body::open_file(&site.url).await.map(|_| Answering { is_html: false });
         }
-        let client = self.client.get().await?;
-        let head = client.head(url.clone()).header(ACCEPT_ENCODING, "identity").send().await.map_err(client::problem)?;
+        let whole = Question::whole(site, limit);
+        let head = response::ask(&self.client, &Question { method: Method::HEAD, ..whole }).await?;
         if head.status().is_success() {
             return Ok(Answering { is_html: response::is_html(head.headers()) });
         }
         // Some answer only what a download asks, such as those whose URLs are signed for GET.
-        let first = client.get(url.clone()).header(ACCEPT_ENCODING, "identity").header(RANGE, "bytes=0-0");
-        let answer = first.send().await.map_err(client::problem)?;
+        let range = Some("bytes=0-0".to_owned());
+        let answer = response::ask(&self.client, &Question { range, ..Question::whole(site, limit) }).await?;
         match answer.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Answering { is_html: response::is_html(answer.headers()) }),
             status => Err(response::refusal(status, answer.headers())),
         }
     }
-}
-
-/// The proxy that the client takes for a URL, without its credentials.
-fn proxy(url: &Url) -> Option<String> {
-    let uri = url.as_str().parse().ok()?;
-    let intercepted = Matcher::from_system().intercept(&uri)?;
-    let proxy: Url = intercepted.uri().to_string().parse().ok()?;
-    Some(redacted(&proxy))
 }

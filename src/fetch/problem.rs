@@ -10,6 +10,12 @@ pub enum Problem {
     /// The URL is neither https nor file.
     #[error("the source's scheme is {0:?}, and only https and file are taken")]
     Scheme(String),
+    /// Plain http where that is not allowed.
+    #[error("the source is plain http, which it is not allowed to be")]
+    Plain,
+    /// The file with the source's headers is not what it should be.
+    #[error("its headers: {0}")]
+    HeaderFile(FileError),
     /// No TLS client could be made.
     #[error("TLS cannot be set up: {0}")]
     Client(String),
@@ -22,6 +28,16 @@ pub enum Problem {
     /// Nothing came for a while.
     #[error("the source sent nothing for {} s", .0.as_secs_f32())]
     Stalled(Duration),
+    /// Something came now and then, and too little of it.
+    #[error("the source sent {rate} bytes a second over {} s, less than the minimum of {minimum}", .over.as_secs())]
+    TooSlow {
+        /// Bytes a second.
+        rate: u64,
+        /// What is asked for.
+        minimum: u64,
+        /// For how long.
+        over: Duration,
+    },
     /// The connection ended early.
     #[error("the transfer broke off: {0}")]
     Broken(String),
@@ -33,6 +49,18 @@ pub enum Problem {
         /// How long the source asks to be left alone.
         retry_after: Option<Duration>,
     },
+    /// A page for people came.
+    #[error(
+        "an HTML page came instead of the file{}: a captive portal, a proxy's notice or an error page",
+        .title.as_deref().map(|title| format!(" (\"{title}\")")).unwrap_or_default()
+    )]
+    Page {
+        /// Its title, shortened and harmless.
+        title: Option<String>,
+    },
+    /// The bytes were changed on the way.
+    #[error("the source sends the file with the encoding {0}, for which it was not asked")]
+    Encoded(String),
     /// A redirect away from https.
     #[error("the source redirects to {0}, which is not https")]
     RedirectToPlain(String),
@@ -96,10 +124,20 @@ impl Problem {
     /// Whether trying again may help: what the network or an overloaded source does, not what they say.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Stalled(_) | Self::Broken(_) => true,
-            Self::Status { code, .. } => *code == 408 || *code == 429 || *code >= 500,
+            Self::Connect(_) | Self::Stalled(_) | Self::TooSlow { .. } | Self::Broken(_) => true,
+            Self::Status { code, .. } => matches!(code, 408 | 425 | 429 | 500 | 502..=504) || (520..=530).contains(code),
             _ => false,
         }
+    }
+
+    /// Whether it says something about the source, beyond this one file: others are asked first then.
+    pub(super) fn is_the_sources(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Trust(_) | Self::Page { .. } | Self::RedirectToPlain(_))
+    }
+
+    /// Whether no other source can help.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self, Self::Cache { .. } | Self::Client(_) | Self::Stopped(_))
     }
 
     /// For `map_err` where the cache is read or written.
@@ -116,18 +154,33 @@ impl Problem {
     pub(super) fn remedy(&self, url: &str) -> String {
         match self {
             Self::Scheme(_) => "Set the component's url in [sources] to one that starts with https:// or file://.".to_owned(),
-            Self::Client(_) => "Install the ca-certificates package, or name a PEM file with sources.ca_file.".to_owned(),
-            Self::Connect(_) | Self::Stalled(_) | Self::Broken(_) => format!(
+            Self::Plain => "Use https, or say allow-http = true for this source in [sources].".to_owned(),
+            Self::HeaderFile(error) => format!(
+                "Put one header a line into {}, as Name: value, readable by root, or leave header-file out.",
+                error.path.display()
+            ),
+            Self::Page { .. } | Self::Status { code: 511, .. } => format!(
+                "Open {url} in a browser on this network: log in where a portal asks for it, or set a proxy or a mirror in [sources]."
+            ),
+            Self::Encoded(_) => "Turn compression off for this file on the mirror or the proxy between: its digest is of the \
+                                 file as it is published."
+                .to_owned(),
+            Self::Client(_) => {
+                "Install the ca-certificates package, or name a PEM file with sources.ca-file; check sources.proxy.".to_owned()
+            }
+            Self::Connect(_) | Self::Stalled(_) | Self::TooSlow { .. } | Self::Broken(_) => format!(
                 "Check name resolution, routes, firewalls and HTTPS_PROXY towards {url}, then run hostlet again: it resumes what \
                  was transferred. A mirror can be set in [sources]."
             ),
             Self::Trust(_) => {
-                "If the source is a mirror with an authority of your own, name its PEM file with sources.ca_file; \
+                "If the source is a mirror with an authority of your own, name its PEM file with sources.ca-file; \
                  check the host's clock and, behind a proxy, whether it intercepts TLS."
                     .to_owned()
             }
             Self::Status { code: 401 | 403 | 407, .. } => {
-                "The source or a proxy asks for permission: check the credentials in the URL or in HTTPS_PROXY.".to_owned()
+                "The source or a proxy asks for permission: check the credentials in sources.netrc-file, the source's \
+                 header-file or HTTPS_PROXY."
+                    .to_owned()
             }
             Self::Status { code: 404 | 410, .. } => {
                 format!("Check the version and architecture in {url}, and that the mirror carries this release.")

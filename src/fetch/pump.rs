@@ -14,8 +14,9 @@ use crate::{
     output::{Event, Events},
 };
 
-/// So many pieces wait for the disk. A piece has at most some 400 KiB (hyper's largest read).
-const DEPTH: usize = 2;
+/// So many pieces wait for the disk, so that neither side waits for a turn of the other on a busy machine. A piece has at most
+/// some 400 KiB (hyper's largest read), and mostly half of that.
+const DEPTH: usize = 8;
 /// Progress is told no more often.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -48,6 +49,7 @@ pub(super) struct Progress<'a> {
     pub(super) events: &'a Events,
     pub(super) bytes: u64,
     pub(super) told: Instant,
+    pub(super) total: Option<u64>,
 }
 
 impl Progress<'_> {
@@ -60,17 +62,18 @@ impl Progress<'_> {
 
     fn tell(&mut self) {
         self.told = Instant::now();
-        self.events.emit(Event::FetchProgress { component: self.component, bytes: self.bytes });
+        self.events.emit(Event::FetchProgress { component: self.component, bytes: self.bytes, total: self.total });
     }
 }
 
-/// Appends all that comes. Whatever happens, also when the future is dropped, what was received is written and stays.
+/// Appends all that comes, what came already first. Whatever happens, also when the future is dropped, what was received is written and stays.
 pub(super) async fn pump(
-    body: &mut Body,
+    (first, body): (Option<Bytes>, &mut Body),
     partial: &Shared,
-    (total, limit): (Option<u64>, u64),
+    limit: u64,
     mut progress: Progress<'_>,
 ) -> Result<(), Problem> {
+    let total = progress.total;
     let (sender, mut receiver) = mpsc::channel::<Bytes>(DEPTH);
     let shared = partial.clone();
     let writer = tokio::task::spawn_blocking(move || {
@@ -80,7 +83,7 @@ pub(super) async fn pump(
         }
         Ok(())
     });
-    let outcome = receive(body, &sender, (total, limit), &mut progress).await;
+    let outcome = receive((first, body), &sender, limit, &mut progress).await;
     drop(sender);
     // A full disk ends the receiving, too, and is the reason to report.
     writer.await.map_err(Problem::stopped)?.map_err(Problem::cache(total))?;
@@ -88,20 +91,22 @@ pub(super) async fn pump(
 }
 
 async fn receive(
-    body: &mut Body,
+    (first, body): (Option<Bytes>, &mut Body),
     sender: &mpsc::Sender<Bytes>,
-    (announced, limit): (Option<u64>, u64),
+    limit: u64,
     progress: &mut Progress<'_>,
 ) -> Result<(), Problem> {
     progress.tell();
-    while let Some(bytes) = body.next().await? {
+    let mut coming = first;
+    while let Some(bytes) = coming {
         progress.advance(bytes.len() as u64);
         if progress.bytes > limit {
-            return Err(Problem::TooLarge { announced, limit });
+            return Err(Problem::TooLarge { announced: progress.total, limit });
         }
         if sender.send(bytes).await.is_err() {
             return Ok(());
         }
+        coming = body.next().await?;
     }
     progress.tell();
     Ok(())

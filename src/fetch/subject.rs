@@ -1,31 +1,11 @@
-//! What is fetched from where, in words: for events and errors, so without credentials.
+//! A source in words: for events and errors, so without credentials.
 
 use url::Url;
 
-use crate::model::Artifact;
-
-/// The thing and its source, as people may read them.
-#[derive(Debug, Clone)]
-pub(super) struct Subject {
-    /// `kubelet 1.36.4 (amd64)`
-    pub(super) what: String,
-    /// The source, without credentials.
-    pub(super) url: String,
-}
-
-impl Subject {
-    pub(super) fn artifact(artifact: &Artifact, url: &Url) -> Self {
-        Self { what: artifact.to_string(), url: redacted(url) }
-    }
-
-    pub(super) fn sidecar(url: &Url) -> Self {
-        Self { what: "the checksum file".to_owned(), url: redacted(url) }
-    }
-}
-
 /// A URL without user name, password, query and fragment: each of them may carry a credential (a mirror's token, the
 /// signature of a presigned URL). What was left out shows as `…`.
-pub(super) fn redacted(url: &Url) -> String {
+#[must_use]
+pub fn redacted(url: &Url) -> String {
     let mut shown = url.clone();
     // Neither fails where there is a host, and without one there is no user name.
     let _ = shown.set_username("");

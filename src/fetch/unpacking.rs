@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Unpacked, Verified, archive,
-    copying::{CopyError, HashingReader, copy_hashing},
+    copying::{CopyError, HashingReader, UnfoldsTo, copy_hashing},
 };
 use crate::{
     host::files::{self, FileError},
@@ -96,7 +96,9 @@ pub(super) fn unpack(verified: &Verified, into: &Path) -> Result<Vec<Unpacked>, 
     let mut source = HashingReader::new(file);
     let outcome = match verified.artifact().packing() {
         Packing::Executable(name) => destination.write(name, &mut source, verified.path()).map(|unpacked| vec![unpacked]),
-        Packing::TarGz(members) => archive::unpack(&mut source, &members, verified.path(), &mut destination),
+        Packing::TarGz(members) => {
+            archive::unpack((&mut source, verified.bytes()), &members, verified.path(), &mut destination)
+        }
     };
     // A changed file explains whatever else went wrong, so the digest is looked at first. Only where writing failed is the
     // reason another one.
@@ -159,9 +161,13 @@ impl Drop for Destination {
 
 /// What a failed read means: the decoders use these kinds for broken input, the kernel does not.
 pub(super) fn reading(error: std::io::Error, from: &Path) -> UnpackProblem {
+    // The decoder may carry it in an error of its own.
+    let mut unfolds = std::iter::successors(Some(&error), |error| error.get_ref()?.downcast_ref());
+    if let Some(UnfoldsTo(limit)) = unfolds.find_map(|error| error.get_ref()?.downcast_ref()) {
+        return UnpackProblem::TooLarge { what: "the archive".to_owned(), limit: *limit };
+    }
     match error.kind() {
         ErrorKind::UnexpectedEof => UnpackProblem::CutOff(error.to_string()),
-        ErrorKind::FileTooLarge => UnpackProblem::TooLarge { what: "the archive".to_owned(), limit: archive::WHOLE },
         _ if error.raw_os_error().is_some() => UnpackProblem::File(FileError::doing("reading", from)(error)),
         _ => UnpackProblem::Damaged(error.to_string()),
     }

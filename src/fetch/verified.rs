@@ -2,18 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FetchError, UnpackProblem, copying, partial::Partial, unpacking};
+use super::{Evidence, FetchError, UnpackProblem, Vouched, Wrong, copying, partial::Partial, unpacking};
 use crate::{
     host::files::{self, FileError},
-    model::{Artifact, Digest, Hasher},
+    model::{Artifact, Digest, Hasher, Signature},
 };
 
 /// A file in the cache whose digest was compared with the artifact's. Only the comparison makes one.
 #[derive(Debug, Clone)]
-pub struct Verified {
+pub(super) struct Whole {
     artifact: Artifact,
     path: PathBuf,
     bytes: u64,
+}
+
+/// The same, and what is asked of its signature is fulfilled.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    whole: Whole,
+    vouched: Vouched,
 }
 
 /// An executable that came out of a verified file.
@@ -31,31 +38,54 @@ impl Verified {
     /// What it is.
     #[must_use]
     pub const fn artifact(&self) -> &Artifact {
-        &self.artifact
+        &self.whole.artifact
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.whole.path
     }
 
     /// How large it is.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.whole.bytes
+    }
+
+    /// What is known of its signature.
+    #[must_use]
+    pub const fn signature(&self) -> &Signature {
+        self.vouched.signature()
+    }
+
+    /// What proves it, where it was verified.
+    #[must_use]
+    pub const fn evidence(&self) -> Option<&Evidence> {
+        self.vouched.evidence()
     }
 
     /// Lays its executables into an existing directory, with mode 0755 and fsynced, and hashes the whole file once more on the
     /// way: after an error, a digest that does not match any more included, nothing that this call wrote remains. Blocking.
     pub fn unpack(&self, into: &Path) -> Result<Vec<Unpacked>, FetchError> {
         unpacking::unpack(self, into).map_err(|problem: UnpackProblem| FetchError::Unpacking {
-            what: self.artifact.to_string(),
-            path: self.path.clone(),
+            what: self.whole.artifact.to_string(),
+            path: self.whole.path.clone(),
             problem: Box::new(problem),
         })
     }
 
+    /// Takes both proofs together. Where the content is what was signed, it is looked at now; the inner error says what is wrong
+    /// with the signature. Blocking.
+    pub(super) fn new(whole: Whole, vouched: Vouched) -> Result<Result<Self, Wrong>, FileError> {
+        if *vouched.digest() != whole.artifact.digest {
+            return Ok(Err(Wrong::File("it is another one's".to_owned())));
+        }
+        Ok(vouched.confirm(&whole.path)?.map(|()| Self { whole, vouched }))
+    }
+}
+
+impl Whole {
     /// Hashes what the cache holds; the inner error says what is wrong with it. Blocking.
     pub(super) fn in_cache(artifact: &Artifact, path: &Path) -> Result<Result<Self, String>, FileError> {
         let mut file = match files::open_regular(path)? {

@@ -105,7 +105,7 @@ pub fn inspect(opt: &Path, manifest: &Manifest) -> Result<Inspection> {
 
 fn entry_damage(opt: &Path, manifest: &Manifest, name: &str) -> Result<Vec<(PathBuf, String)>> {
     let directory = layout::store_entry(opt, name).join("bin");
-    let Some(executables) = manifest.executables.get(name) else {
+    let Some(executables) = manifest.stored.executables.get(name) else {
         return Ok(vec![(directory, "is not in the manifest".to_owned())]);
     };
     let mut damage = Vec::new();

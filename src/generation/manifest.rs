@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Architecture, Artifact, Component, Digest, DigestOrigin, Expected, NodeName, UnitName, Version};
+use crate::model::{Architecture, Artifact, Component, Digest, DigestOrigin, Expected, NodeName, Signature, UnitName, Version};
 
 /// The version of the format. A manifest with a higher one was written by a newer hostlet.
 pub const SCHEMA: u32 = 1;
@@ -23,8 +23,19 @@ pub struct Manifest {
     pub hostlet: String,
     /// What it consists of; two generations with equal contents are the same.
     pub contents: Contents,
-    /// The digests of the executables in the store: entry, then file name.
+    /// What is known of its entries in the store.
+    #[serde(flatten)]
+    pub stored: Stored,
+}
+
+/// What is known of entries of the store, by their name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// The digests of the executables: entry, then file name.
     pub executables: BTreeMap<String, BTreeMap<String, Digest>>,
+    /// Who signed what was downloaded for the entry.
+    #[serde(default)]
+    pub signatures: BTreeMap<String, Signature>,
 }
 
 /// What a node shall be: compared with the manifest's to see whether anything is to be done.

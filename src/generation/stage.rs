@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     inspect::copy_of,
-    manifest::{Contents, Manifest, SCHEMA},
+    manifest::{Contents, Manifest, SCHEMA, Stored},
 };
 use crate::{
     fetch::FetchError,
@@ -16,7 +16,7 @@ use crate::{
         files::{self, FileError},
         tree,
     },
-    model::{Digest, Expected, layout},
+    model::{Expected, layout},
     transaction::Content,
 };
 
@@ -57,7 +57,7 @@ pub fn stage(
     contents: Contents,
     files_of_generation: &BTreeMap<String, Content>,
     host_files: &BTreeMap<PathBuf, Content>,
-    executables: BTreeMap<String, BTreeMap<String, Digest>>,
+    stored: Stored,
 ) -> Result<Staged, StageError> {
     let directory = layout::generation(opt, number);
     let staging = opt.join("generations").join(format!(".staging-{number}"));
@@ -82,7 +82,7 @@ pub fn stage(
         files::write(&copy, content.bytes(), 0o644)?;
     }
     let hostlet = env!("CARGO_PKG_VERSION").to_owned();
-    let manifest = Manifest { schema: SCHEMA, number, created, hostlet, contents, executables };
+    let manifest = Manifest { schema: SCHEMA, number, created, hostlet, contents, stored };
     let mut text = serde_json::to_vec_pretty(&manifest)?;
     text.push(b'\n');
     files::write(&staging.join("manifest.json"), &text, 0o644)?;

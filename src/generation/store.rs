@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::StageError;
 use crate::{
-    fetch::Verified,
+    fetch::{Evidence, Verified},
     host::{checkpoint::checkpoint, files, look, tree},
     model::{Digest, layout},
 };
 
-/// Unpacks a verified artifact into the store and returns the digests of its executables. An entry of that name that is
+/// Unpacks a verified artifact into the store, with what proves its signature beside it, and returns the digests of its executables. An entry of that name that is
 /// there already (damaged, or laid anew) is exchanged in one step.
 pub fn admit(opt: &Path, verified: &Verified) -> Result<BTreeMap<String, Digest>, StageError> {
     let name = verified.artifact().store_name();
@@ -19,6 +19,10 @@ pub fn admit(opt: &Path, verified: &Verified) -> Result<BTreeMap<String, Digest>
     let executables = staging.join("bin");
     files::create_directory(&executables, 0o755)?;
     let unpacked = verified.unpack(&executables)?;
+    if let Some(evidence) = verified.evidence() {
+        let name = format!("{}{}", verified.artifact().component, Evidence::suffix(evidence.scheme()));
+        files::write(&staging.join(name), evidence.content(), 0o644)?;
+    }
     files::sync_directory(&executables)?;
     files::sync_directory(&staging)?;
     checkpoint(format_args!("stage: {name} is unpacked, not yet visible"));

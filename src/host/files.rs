@@ -150,22 +150,43 @@ fn kind(of: fs::FileType) -> &'static str {
 
 /// Creates a file that must not exist yet, with this mode whatever the umask.
 pub fn create_new(path: &Path, mode: u32) -> Result<File> {
-    let file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(FileError::doing("creating", path))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(FileError::doing("creating", path))?;
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(FileError::doing("setting the mode of", path))?;
     Ok(file)
 }
 
 /// Writes a whole file: a temporary one beside it, fsync, rename over it, fsync of the directory.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    write_with(path, mode, |file| file.write_all(content).map_err(FileError::doing("writing", path)))?
+}
+
+/// The same; `write` writes the content, and after an error of its the path is as it was.
+pub fn write_with<T, E>(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut File) -> std::result::Result<T, E>,
+) -> Result<std::result::Result<T, E>> {
     let temporary = temporary_beside(path);
     if_present(remove_file(&temporary))?;
-    let attempt = || -> Result<()> {
+    let attempt = || -> Result<std::result::Result<T, E>> {
         let mut file = create_new(&temporary, mode)?;
-        file.write_all(content).map_err(FileError::doing("writing", path))?;
+        let written = match write(&mut file) {
+            Ok(written) => written,
+            Err(error) => {
+                remove_file(&temporary)?;
+                return Ok(Err(error));
+            }
+        };
         file.sync_all().map_err(FileError::doing("syncing", path))?;
         checkpoint(format_args!("file: a temporary one beside {}", path.display()));
-        rename(&temporary, path)
+        rename(&temporary, path)?;
+        Ok(Ok(written))
     };
     attempt().inspect_err(|_| {
         let _ = fs::remove_file(&temporary);

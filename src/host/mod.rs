@@ -3,6 +3,7 @@
 //! Everything else decides; this room looks and does. Each module says what it promises about being interrupted.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the room that may")]
 
+pub mod activation;
 pub mod api_server;
 pub mod arp;
 pub mod capabilities;
@@ -19,6 +20,7 @@ pub mod hardware;
 pub mod healthz;
 pub mod journal;
 pub mod kernel;
+pub mod kubeconfig;
 pub mod labels;
 pub mod links;
 pub mod lock;
@@ -29,6 +31,7 @@ pub mod namespaces;
 mod netlink;
 pub mod network;
 pub mod nftables;
+pub mod open_files;
 pub mod os_release;
 pub mod parameters;
 pub mod ports;

@@ -13,6 +13,12 @@ pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty())
 }
 
+/// How many columns the terminal has that standard output leads to; none where it leads elsewhere.
+#[must_use]
+pub fn stdout_columns() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(terminal_size::Width(columns), _)| columns.into())
+}
+
 /// Whether standard error is a stream to the journal: systemd says which in `JOURNAL_STREAM`, and a process that was
 /// started with its output elsewhere inherits the variable all the same (systemd.exec(5)).
 #[must_use]

@@ -29,6 +29,24 @@ impl Bucket {
     }
 }
 
+/// How much of what is no message a socket is read for. Beyond that it waits, and the kernel drops what its queue does not
+/// hold: a flood must not cost the host more than a trifle, and what is lost of questions is asked again, over TCP as well.
+#[derive(Debug)]
+pub(super) struct Patience(Bucket);
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self(Bucket::new(4_000, 4_000, Instant::now()))
+    }
+
+    /// Something was read for nothing.
+    pub(super) async fn lose(&mut self) {
+        if !self.0.take(Instant::now()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

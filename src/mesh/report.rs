@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -10,6 +11,8 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use super::{
     body::Size,
     requirement::Node,
+    roster::Roster,
+    sample::Sampled,
     verdict::{Evidence, Status, Verdict},
 };
 use crate::config::Role;
@@ -27,6 +30,11 @@ pub enum State {
         /// The control port.
         port: u16,
     },
+    /// This node has no route to its address.
+    NoRoute {
+        /// The address.
+        to: IpAddr,
+    },
     /// Its services run, and no responder.
     NoResponder {
         /// The control port.
@@ -36,6 +44,20 @@ pub enum State {
     NotStarted {
         /// The control port.
         port: u16,
+    },
+    /// It speaks another version of the messages.
+    OtherVersion {
+        /// Its version.
+        theirs: u8,
+        /// This node's.
+        ours: u8,
+    },
+    /// Messages between the two come from another address than their sender's.
+    Translated {
+        /// That address.
+        seen: IpAddr,
+        /// Whether it is this node's messages.
+        this: bool,
     },
     /// Nothing was heard of it.
     Silent {
@@ -78,13 +100,23 @@ pub struct MeshReport {
     pub pairs: Vec<PairReport>,
     /// From the first question to the last verdict, waiting included.
     pub duration: Duration,
+    /// Peers that the configuration does not name.
+    pub roster: Roster,
+    /// Where not every pair is probed.
+    pub sampled: Option<Sampled>,
 }
 
 impl Serialize for MeshReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut mesh = serializer.serialize_struct("mesh", 3)?;
+        let mut mesh = serializer.serialize_struct("mesh", 5)?;
         mesh.serialize_field("node", &self.this.name)?;
         mesh.serialize_field("duration-ms", &u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX))?;
+        if self.roster.source.is_some() {
+            mesh.serialize_field("peers-from", &self.roster)?;
+        } else {
+            mesh.skip_field("peers-from")?;
+        }
+        mesh.serialize_field("sampled", &self.sampled)?;
         mesh.serialize_field("pairs", &self.pairs)?;
         mesh.end()
     }
@@ -108,7 +140,7 @@ impl PairReport {
     #[must_use]
     pub fn ended(&self) -> Ended {
         let any = |status| self.verdicts.iter().any(|verdict| verdict.status == status);
-        if any(Status::Fail) || matches!(self.state, State::OneWay { .. }) {
+        if any(Status::Fail) || matches!(self.state, State::OneWay { .. } | State::NoRoute { .. } | State::Translated { .. }) {
             Ended::Failed
         } else if self.state != State::Proved {
             if self.waited_for { Ended::Unknown } else { Ended::SomePending }
@@ -123,13 +155,18 @@ impl PairReport {
 impl MeshReport {
     pub(super) fn new(this: Node, mut pairs: Vec<PairReport>, duration: Duration) -> Self {
         pairs.sort_by(|one, other| (other.ended(), &one.peer.name).cmp(&(one.ended(), &other.peer.name)));
-        Self { this, pairs, duration }
+        Self { this, pairs, duration, roster: Roster::default(), sampled: None }
     }
 
-    /// How the whole ended: as the worst pair.
+    pub(super) fn of(self, roster: Roster, sampled: Option<Sampled>) -> Self {
+        Self { roster, sampled, ..self }
+    }
+
+    /// How the whole ended: as the worst pair, and not known where it is not known who the peers are.
     #[must_use]
     pub fn ended(&self) -> Ended {
-        self.pairs.iter().map(PairReport::ended).max().unwrap_or(Ended::Pass)
+        let gap = if self.roster.gap.is_some() { Ended::Unknown } else { Ended::Pass };
+        self.pairs.iter().map(PairReport::ended).max().unwrap_or(Ended::Pass).max(gap)
     }
 
     /// One line.
@@ -145,13 +182,30 @@ impl MeshReport {
             parts.push(format!("{pending} peers did not answer"));
         }
         let (peers, ms) = (self.pairs.len(), self.duration.as_millis());
-        format!("{peers} peers, both directions: {} in {ms} ms", parts.join(", "))
+        if self.roster.gap.is_some() {
+            parts.push("the cluster's Nodes are not known".to_owned());
+        } else if parts.is_empty() {
+            parts.push("nothing to probe".to_owned());
+        }
+        let peers = match &self.sampled {
+            Some(sampled) => format!("{peers} of {} peers (sampled)", sampled.nodes - 1),
+            None => format!("{peers} peers"),
+        };
+        format!("{peers}, both directions: {} in {ms} ms", parts.join(", "))
     }
 }
 
 /// Everything that is no pass, worst first; then the summary.
 impl fmt::Display for MeshReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.roster.fmt(f)?;
+        if let Some(Sampled { nodes, threshold, size, .. }) = &self.sampled {
+            writeln!(
+                f,
+                "SAMPLED {nodes} nodes are more than mesh.sample.threshold ({threshold}): all pairs with the control plane are probed, \
+                 and of each worker at least {size} drawn pairs with others, the same on every node"
+            )?;
+        }
         for pair in &self.pairs {
             write_state(f, &self.this, pair)?;
             for verdict in pair.verdicts.iter().filter(|verdict| verdict.status != Status::Pass) {
@@ -178,11 +232,34 @@ fn write_state(f: &mut fmt::Formatter<'_>, this: &Node, pair: &PairReport) -> fm
     let name = &pair.peer.name;
     match &pair.state {
         State::Proved => Ok(()),
+        State::NoRoute { to } => writeln!(
+            f,
+            "FAIL {peer}: no route on this node ({}) to {to}\n     on {}: ip route get {to}; add a route to its network, or a \
+             default route",
+            this.name, this.name
+        ),
         State::OneWay { port } => writeln!(
             f,
             "FAIL {peer}: its messages come here, and none from here is answered there\n     likely cause: a firewall on {name} or \
              between drops what comes from {0}\n     on {name}: allow udp/{port} and tcp/{port} from {0}",
             this.name
+        ),
+        State::OtherVersion { theirs, ours } => writeln!(
+            f,
+            "UNVERIFIED {peer}: the peer speaks wire version {theirs}, this hostlet {ours}\n     upgrade hostlet on {}",
+            if theirs < ours { name.as_str() } else { this.name.as_str() }
+        ),
+        State::Translated { seen, this: true } => writeln!(
+            f,
+            "FAIL {peer}: messages of this node come to {name} from {seen}: addresses are translated between the nodes\n     let packets \
+             between the nodes pass untranslated (look for masquerade in nft list ruleset, iptables -t nat -S), or give the nodes \
+             the addresses that others see, in node.ip and mesh.peers"
+        ),
+        State::Translated { seen, this: false } => writeln!(
+            f,
+            "FAIL {peer}: messages that {name} signed come from {seen}: addresses are translated between the nodes\n     let packets \
+             between the nodes pass untranslated (look for masquerade in nft list ruleset, iptables -t nat -S), or give {name} \
+             the address that others see, in its node.ip and in mesh.peers"
         ),
         State::Down => writeln!(
             f,
@@ -192,7 +269,7 @@ fn write_state(f: &mut fmt::Formatter<'_>, this: &Node, pair: &PairReport) -> fm
         State::NoResponder { port } => writeln!(
             f,
             "UNVERIFIED {peer}: its services can be reached, but hostlet does not answer on udp/{port} or tcp/{port}, and UDP \
-             cannot be proved without\n     on {name}: hostlet respond, with the same mesh.key-file and mesh.cluster-name, and udp/{port} let \
+             cannot be proved without\n     on {name}: systemctl status hostlet-responder.socket, or hostlet respond; with the same mesh.key-file and mesh.cluster-name, and udp/{port} let \
              through its firewall"
         ),
         State::NotStarted { port } => writeln!(

@@ -9,7 +9,7 @@ use std::{fmt, net::IpAddr, num::NonZeroU16};
 use serde::Serialize;
 
 use crate::{
-    config::{Backend, ExtraPort, Group, Peer, Role, Settings},
+    config::{Backend, ExtraPort, Peer, Role, Settings},
     model::{NodeAddress, NodeIdentity, NodeName, Port, Protocol},
 };
 
@@ -35,6 +35,15 @@ impl Node {
     #[must_use]
     pub fn address(&self, family: Family) -> Option<IpAddr> {
         self.addresses.iter().map(|address| address.ip()).find(|ip| Family::of(*ip) == family)
+    }
+}
+
+/// What it is for and where it is: "a worker at 10.0.1.7".
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
+        let role = if self.role == Role::Worker { "a worker" } else { "of the control plane" };
+        write!(f, "{role} at {}", addresses.join(" and "))
     }
 }
 
@@ -149,9 +158,10 @@ impl Rules {
     /// family that one of them lacks.
     #[must_use]
     pub fn between(&self, from: &Node, to: &Node) -> Vec<Requirement> {
-        if from.name == to.name {
-            return Vec::new();
-        }
+        if from.name == to.name { Vec::new() } else { self.needed(from, to) }
+    }
+
+    fn needed(&self, from: &Node, to: &Node) -> Vec<Requirement> {
         let mut needed = Vec::new();
         for (port, family, framing) in &self.overlay {
             let service = Service::Overlay;
@@ -177,21 +187,40 @@ impl Rules {
                 service: Service::Extra,
             }));
         }
-        needed.retain(|one| from.address(one.family).is_some() && to.address(one.family).is_some());
-        needed.sort_by_key(|one| (one.protocol, one.port, one.family, one.service));
-        // What the user adds may be needed anyway.
-        needed.dedup_by_key(|one| (one.protocol, one.port, one.family));
-        needed
+        once(needed.into_iter().filter(|one| from.address(one.family).is_some() && to.address(one.family).is_some()))
     }
 
     /// Everything that a node must be able to receive from any of the others.
     #[must_use]
     pub fn received_by(&self, node: &Node, others: &[Node]) -> Vec<Requirement> {
-        let mut needed: Vec<_> = others.iter().flat_map(|other| self.between(other, node)).collect();
-        needed.sort_by_key(|one| (one.protocol, one.port, one.family, one.service));
-        needed.dedup_by_key(|one| (one.protocol, one.port, one.family));
-        needed
+        once(others.iter().flat_map(|other| self.between(other, node)))
     }
+
+    /// The TCP ports that the node may have to connect to on others.
+    #[must_use]
+    pub fn connected_to(&self, node: &Node) -> Vec<Port> {
+        let roles = [Role::Worker, Role::ControlPlane].into_iter();
+        let needed = once(roles.flat_map(|role| self.needed(node, &Node { role, ..node.clone() })));
+        let mut ports: Vec<Port> = needed.into_iter().filter(|one| one.protocol == Protocol::Tcp).map(|one| one.port).collect();
+        ports.dedup();
+        ports
+    }
+
+    /// The same from nodes of any role, whoever they may be.
+    #[must_use]
+    pub fn received_by_any(&self, node: &Node) -> Vec<Requirement> {
+        let roles = [Role::Worker, Role::ControlPlane].into_iter();
+        once(roles.flat_map(|role| self.needed(&Node { role, ..node.clone() }, node)))
+    }
+}
+
+/// In a fixed order, and each port once.
+fn once(needed: impl Iterator<Item = Requirement>) -> Vec<Requirement> {
+    let mut needed: Vec<_> = needed.collect();
+    needed.sort_by_key(|one| (one.protocol, one.port, one.family, one.service));
+    // What the user adds may be needed anyway.
+    needed.dedup_by_key(|one| (one.protocol, one.port, one.family));
+    needed
 }
 
 /// The family that services other than the overlay use: that of the receiver's first address that the other has, too.
@@ -217,71 +246,6 @@ fn overlay(settings: &Settings) -> Vec<(Port, Family, Framing)> {
             ports.extend(next.map(|port| (Port::known(port.get()), Family::Ipv6, Framing::Plain)));
             ports
         }
-    }
-}
-
-/// The requirements as people read them: one line for each rule rather than for each pair.
-#[must_use]
-pub fn matrix(rules: &Rules, nodes: &[Node]) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
-    for from in nodes {
-        for to in nodes {
-            for requirement in rules.between(from, to) {
-                let pair = Pair { from: from.name.clone(), to: to.name.clone() };
-                match rows.iter_mut().find(|row| row.requirement == requirement) {
-                    Some(row) => row.pairs.push(pair),
-                    None => rows.push(Row { requirement, pairs: vec![pair] }),
-                }
-            }
-        }
-    }
-    rows.sort_by_key(|row| row.requirement);
-    rows
-}
-
-/// A port, and everyone who must reach everyone on it.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Row {
-    /// What must be reached.
-    #[serde(flatten)]
-    pub requirement: Requirement,
-    /// Who must reach whom.
-    pub pairs: Vec<Pair>,
-}
-
-/// A direction between two nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Pair {
-    /// Who connects or sends.
-    pub from: NodeName,
-    /// Who listens.
-    pub to: NodeName,
-}
-
-impl Row {
-    /// "all to all", "all to control-plane" and the like, where it is one of them.
-    #[must_use]
-    pub fn groups(&self, nodes: &[Node]) -> Option<String> {
-        const GROUPS: [(Group, &str); 3] =
-            [(Group::All, "all"), (Group::Only(Role::ControlPlane), "control-plane"), (Group::Only(Role::Worker), "worker")];
-        let role = |name: &NodeName| nodes.iter().find(|node| node.name == *name).map(|node| node.role);
-        for (from, from_name) in GROUPS {
-            for (to, to_name) in GROUPS {
-                let inside = |pair: &Pair| {
-                    role(&pair.from).is_some_and(|role| from.contains(role))
-                        && role(&pair.to).is_some_and(|role| to.contains(role))
-                };
-                let froms = nodes.iter().filter(|node| from.contains(node.role));
-                let possible = froms
-                    .flat_map(|one| nodes.iter().filter(move |other| to.contains(other.role) && other.name != one.name))
-                    .count();
-                if possible == self.pairs.len() && self.pairs.iter().all(inside) {
-                    return Some(format!("{from_name} to {to_name}"));
-                }
-            }
-        }
-        None
     }
 }
 

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     config,
+    mesh::matrix,
     model::Protocol::{Tcp, Udp},
 };
 
@@ -81,7 +82,7 @@ fn the_matrix_names_groups_where_every_pair_of_them_is_meant() {
     let nodes: Vec<_> =
         (1..=5).map(|i| node(i, if i < 3 { Role::ControlPlane } else { Role::Worker }, &[&format!("10.0.1.{i}")])).collect();
     let rows = matrix(&rules, &nodes);
-    let lines: Vec<_> = rows.iter().map(|row| format!("{} {}", row.requirement, row.groups(&nodes).unwrap())).collect();
+    let lines: Vec<_> = rows.iter().map(|row| format!("{} {}", row.requirement, row.groups.as_deref().unwrap())).collect();
     assert_eq!(
         lines,
         [
@@ -92,6 +93,27 @@ fn the_matrix_names_groups_where_every_pair_of_them_is_meant() {
             "udp/8472 all to all",
         ]
     );
+}
+
+/// The most that may be configured; "the first entries, as many as a reader takes" must be all of them.
+#[test]
+fn what_a_node_listens_on_fits_into_a_message_whoever_comes() {
+    let extra: Vec<_> = (0..16).map(|n| format!("{{ port = \"{}/{}\" }}", ["udp", "tcp"][n % 2], 20_000 + n)).collect();
+    let rules =
+        rules(&format!("[mesh]\npeers = [{{ name = \"a\", ip = \"10.0.1.1\" }}]\nextra-ports = [{}]", extra.join(", ")));
+    let this = node(1, Role::ControlPlane, &["10.0.1.1", "fd00::1"]);
+    let any = rules.received_by_any(&this);
+    for family in [Family::Ipv4, Family::Ipv6] {
+        assert!(any.iter().filter(|one| one.family == family).count() <= crate::mesh::body::MOST);
+    }
+    // A thousand peers need no more of a node than one of each role does.
+    let peers: Vec<_> = (2..1002)
+        .map(|n| {
+            let role = if n < 5 { Role::ControlPlane } else { Role::Worker };
+            node(n, role, &[&format!("10.0.{}.{}", n / 250, n % 250 + 1), &format!("fd00::{n}")])
+        })
+        .collect();
+    assert_eq!(rules.received_by(&this, &peers), any);
 }
 
 proptest! {

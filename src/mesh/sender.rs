@@ -229,7 +229,13 @@ async fn connections_to(outgoing: &Outgoing, target: &Target, start: Instant) {
         }
     };
     tokio::select! {
-        _ = join_all(attempts) => look_for_neighbour(outgoing, target.requirement, &[Size::Small]),
+        _ = join_all(attempts) => {
+            look_for_neighbour(outgoing, target.requirement, &[Size::Small]);
+            // The kernel does not tell who connects that a rule dropped what it sent.
+            if outgoing.is_held_back(target.requirement.port) {
+                outgoing.heard(target.requirement, Size::Small, Ending::NotPermitted);
+            }
+        }
         () = reached => {}
     }
 }

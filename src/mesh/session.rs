@@ -10,9 +10,10 @@ use std::{
 use super::{
     body::{Arrived, Body, Ending, How, Sent, Size},
     key::{Key, NodeId, Nonce},
+    ledger::Ledger,
     pulse::{self, Allowance, Pulse},
     requirement::Requirement,
-    wire::Message,
+    wire::{Frame, Message},
 };
 use crate::model::{Port, Protocol};
 
@@ -35,6 +36,15 @@ impl Envelope {
         let message = Message::parse(bytes, &self.key).ok()?;
         let ours = message.session == self.session && message.from == self.to && message.to == self.from;
         ours.then_some(message.body)
+    }
+}
+
+impl Envelope {
+    /// The version that the other one says it speaks instead of this one.
+    pub(super) fn other_version(&self, bytes: &[u8]) -> Option<u8> {
+        let frame = Frame::parse(bytes, &self.key).ok().filter(Frame::is_other_version)?;
+        let ours = frame.session == self.session && frame.from == self.to && frame.to == self.from;
+        ours.then_some(frame.version)
     }
 }
 
@@ -76,6 +86,8 @@ pub(super) struct Outgoing {
     pub(super) targets: Vec<Target>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) allowance: Allowance,
+    /// Tells whether connections left this host; none where that cannot be seen.
+    ledger: Option<Arc<Ledger>>,
     state: Mutex<Progress>,
 }
 
@@ -92,9 +104,15 @@ impl Outgoing {
         mtu: u32,
         targets: Vec<Target>,
         pulse: &Arc<Pulse>,
+        ledger: Option<Arc<Ledger>>,
     ) -> Self {
         let (pulse, allowance) = (Arc::clone(pulse), Allowance::new(pulse));
-        Self { envelope, source, destination, mtu, targets, pulse, allowance, state: Mutex::default() }
+        Self { envelope, source, destination, mtu, targets, pulse, allowance, ledger, state: Mutex::default() }
+    }
+
+    /// Whether connections to this port were begun and none of them left this host.
+    pub(super) fn is_held_back(&self, port: Port) -> bool {
+        self.ledger.as_ref().is_some_and(|ledger| !ledger.has_left(&self.envelope.session, port))
     }
 
     /// How much longer it may take since one of the ends did not get to run.
@@ -146,7 +164,9 @@ impl Outgoing {
 
     /// The receiver has seen these.
     pub(super) fn confirm(&self, arrived: &[Arrived]) {
-        let seen = arrived.iter().filter(|one| one.socket != 0).map(|one| (one.port, one.size));
+        // A SYN that arrived is no connection.
+        let seen =
+            arrived.iter().filter(|one| one.protocol == Protocol::Udp && one.socket != 0).map(|one| (one.port, one.size));
         self.state().confirmed.extend(seen);
     }
 

@@ -4,6 +4,8 @@
 //!     4  kind              9  session                       33  to         ..  HMAC-SHA-256 of all before it
 //!     5  length of body                                                    ..  zeros, to the size
 //!
+//! All of this but the body, and the kinds of a hello and of the answer to another version's, is the same in every version.
+//!
 //! Promise: reading never panics, whatever the bytes; a message is read only if every byte of it is as the sender signed it,
 //! its length and its zeros included. Nothing in a message depends on a clock.
 //! Gap: messages are authentic, not secret; they name ports and what became of probes.
@@ -16,7 +18,9 @@ use super::{
 };
 
 const MAGIC: [u8; 3] = *b"HLm";
-const VERSION: u8 = 1;
+
+/// The version of the format. A node of another version is told apart, and named.
+pub const VERSION: u8 = 2;
 pub(super) const HEADER: usize = 41;
 
 /// The first bytes of every message, for filters in the kernel.
@@ -50,7 +54,7 @@ pub enum Refused {
     /// Somebody else's traffic.
     #[error("not a message of hostlet's")]
     NotOurs,
-    /// Another version of hostlet.
+    /// Signed with this key, by another version of hostlet.
     #[error("version {0} of the format")]
     Version(u8),
     /// Lengths that contradict each other, or a body that makes no sense.
@@ -86,12 +90,32 @@ impl Message {
 
     /// Reads what `to_bytes` made with the same key.
     pub fn parse(bytes: &[u8], key: &Key) -> Result<Self, Refused> {
+        let Frame { version, kind, session, from, to, body } = Frame::parse(bytes, key)?;
+        if version != VERSION {
+            return Err(Refused::Version(version));
+        }
+        let mut reader = body::Reader(body);
+        let body = Body::read(kind, &mut reader)?;
+        if reader.0.is_empty() { Ok(Self { session, from, to, body }) } else { Err(Refused::Malformed) }
+    }
+}
+
+/// A message of any version, of which the signature is right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'b> {
+    pub(super) version: u8,
+    pub(super) kind: u8,
+    pub(super) session: Nonce,
+    pub(super) from: NodeId,
+    pub(super) to: NodeId,
+    body: &'b [u8],
+}
+
+impl<'b> Frame<'b> {
+    pub(super) fn parse(bytes: &'b [u8], key: &Key) -> Result<Self, Refused> {
         let header: &[u8; HEADER] = bytes.first_chunk().ok_or(Refused::NotOurs)?;
         if header[..3] != MAGIC {
             return Err(Refused::NotOurs);
-        }
-        if header[3] != VERSION {
-            return Err(Refused::Version(header[3]));
         }
         let mut reader = body::Reader(&header[4..]);
         let kind = reader.byte()?;
@@ -103,15 +127,20 @@ impl Message {
         }
         let (data, rest) = bytes.split_at_checked(signed).ok_or(Refused::Malformed)?;
         let (signature, padding) = rest.split_at_checked(SIGNATURE).ok_or(Refused::Malformed)?;
-        if !key.verifies(data, signature) {
+        if !key.verifies(data, signature) || padding.iter().any(|byte| *byte != 0) {
             return Err(Refused::Forged);
         }
-        if padding.iter().any(|byte| *byte != 0) {
-            return Err(Refused::Forged);
-        }
-        let mut reader = body::Reader(&data[HEADER..]);
-        let body = Body::read(kind, &mut reader)?;
-        if reader.0.is_empty() { Ok(Self { session, from, to, body }) } else { Err(Refused::Malformed) }
+        Ok(Self { version: header[3], kind, session, from, to, body: &data[HEADER..] })
+    }
+
+    /// Whether it is the first message of somebody who speaks another version.
+    pub(super) const fn is_foreign_hello(&self) -> bool {
+        self.version != VERSION && self.kind == body::HELLO
+    }
+
+    /// Whether it says that its sender speaks another version.
+    pub(super) const fn is_other_version(&self) -> bool {
+        self.version != VERSION && self.kind == body::OTHER_VERSION
     }
 }
 
@@ -122,7 +151,7 @@ pub(super) fn size(header: &[u8]) -> Option<usize> {
 }
 
 fn length(length: usize) -> [u8; 2] {
-    // Bodies have at most 34 entries and sizes are clamped to LONGEST.
+    // Bodies have at most 2 * 38 entries and sizes are clamped to LONGEST.
     u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()
 }
 

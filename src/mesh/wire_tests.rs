@@ -1,9 +1,16 @@
+use fastrand::Rng;
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    mesh::body::{Arrived, Ending, Firewall, How, Icmp, Listening, Probe, Sent, Size},
-    model::{Port, Protocol},
+    config::Role,
+    mesh::{
+        body::{
+            Arrived, Chain, ChainFamily, Ending, Firewall, How, Icmp, Identifier, Listening, MOST_CHAINS, Probe, Sent, Size,
+        },
+        requirement::Node,
+    },
+    model::{NodeAddress, Port, Protocol},
 };
 
 fn key() -> Key {
@@ -32,9 +39,31 @@ fn listening() -> impl Strategy<Value = Vec<Listening>> {
     prop::collection::vec(one, 0..=40)
 }
 
+fn joiner() -> impl Strategy<Value = Node> {
+    let name = "[a-z0-9]{1,63}(\\.[a-z0-9]{1,63}){0,2}".prop_map(|name: String| name.parse().unwrap());
+    let role = prop_oneof![Just(Role::Worker), Just(Role::ControlPlane)];
+    let v4: Vec<NodeAddress> = vec!["10.0.1.7".parse().unwrap()];
+    let both: Vec<NodeAddress> = vec!["fd00::7".parse().unwrap(), "10.0.1.7".parse().unwrap()];
+    (name, role, prop_oneof![Just(v4), Just(both)]).prop_map(|(name, role, addresses)| Node { name, addresses, role })
+}
+
+fn firewall() -> impl Strategy<Value = Firewall> {
+    let family = prop_oneof![Just(ChainFamily::Inet), Just(ChainFamily::Ip), Just(ChainFamily::Ip6)];
+    let identifier = || "[a-zA-Z][a-zA-Z0-9/_.-]{0,39}".prop_map(|name: String| Identifier::new(&name).unwrap());
+    let chain = (family, identifier(), identifier()).prop_map(|(family, table, name)| Chain { family, table, name });
+    prop_oneof![
+        Just(Firewall::None),
+        Just(Firewall::Firewalld),
+        Just(Firewall::Ufw),
+        prop::collection::vec(chain, 0..=MOST_CHAINS).prop_map(Firewall::Nftables),
+        any::<bool>().prop_map(|legacy| Firewall::Iptables { legacy }),
+    ]
+}
+
 fn arrived() -> impl Strategy<Value = Vec<Arrived>> {
-    let one = (port(), size(), any::<u8>(), any::<Option<u8>>());
-    prop::collection::vec(one.prop_map(|(port, size, socket, interface)| Arrived { port, size, socket, interface }), 0..=34)
+    let one = (protocol(), port(), size(), any::<u8>(), any::<Option<u8>>());
+    let one = one.prop_map(|(protocol, port, size, socket, interface)| Arrived { protocol, port, size, socket, interface });
+    prop::collection::vec(one, 0..=38)
 }
 
 fn ending() -> impl Strategy<Value = Ending> {
@@ -54,23 +83,23 @@ fn ending() -> impl Strategy<Value = Ending> {
 fn sent() -> impl Strategy<Value = Vec<Sent>> {
     let one = (protocol(), port(), size(), any::<u8>(), ending());
     let one = one.prop_map(|(protocol, port, size, attempts, ending)| Sent { protocol, port, size, attempts, ending });
-    prop::collection::vec(one, 0..=34)
+    prop::collection::vec(one, 0..=38)
 }
 
 fn body() -> impl Strategy<Value = Body> {
-    let firewall =
-        prop_oneof![Just(Firewall::Firewalld), Just(Firewall::Ufw), Just(Firewall::Nftables), Just(Firewall::Iptables)];
     let probe = (port(), size(), 0_u8..8, ip(), ip());
     prop_oneof![
         Just(Body::Hello),
         any::<Nonce>().prop_map(|cookie| Body::Challenge { cookie }),
-        (any::<Nonce>(), listening()).prop_map(|(cookie, listening)| Body::Arm { cookie, listening }),
-        (listening(), firewall, any::<bool>()).prop_map(|(listening, firewall, needs_you)| Body::Armed {
+        (any::<Nonce>(), joiner(), listening()).prop_map(|(cookie, joiner, listening)| Body::Arm { cookie, joiner, listening }),
+        (listening(), firewall(), any::<bool>()).prop_map(|(listening, firewall, needs_you)| Body::Armed {
             listening,
             firewall,
             needs_you
         }),
-        (any::<Nonce>(), arrived(), any::<u16>()).prop_map(|(cookie, arrived, late)| Body::Ask { cookie, arrived, late }),
+        (any::<Nonce>(), arrived(), any::<u16>(), prop::option::of(ip()))
+            .prop_map(|(cookie, arrived, late, translated)| Body::Ask { cookie, arrived, late, translated }),
+        Just(Body::OtherVersion),
         (arrived(), sent(), any::<bool>(), any::<u16>()).prop_map(|(arrived, sent, needs_you, late)| Body::Tell {
             arrived,
             sent,
@@ -133,9 +162,25 @@ proptest! {
     }
 
     #[test]
+    fn another_version_is_told_apart_only_where_its_signature_is_right(message in message(), version: u8) {
+        prop_assume!(version != VERSION);
+        let mut bytes = message.to_bytes(&key(), 0);
+        bytes[3] = version;
+        prop_assert_eq!(Message::parse(&bytes, &key()), Err(Refused::Forged));
+        let signed = bytes.len() - SIGNATURE;
+        let signature = key().sign(&[&bytes[..signed]]);
+        bytes[signed..].copy_from_slice(&signature);
+        prop_assert_eq!(Message::parse(&bytes, &key()), Err(Refused::Version(version)));
+        let frame = Frame::parse(&bytes, &key()).unwrap();
+        prop_assert_eq!((frame.session, frame.from, frame.to), (message.session, message.from, message.to));
+        prop_assert_eq!(frame.is_foreign_hello(), message.body == Body::Hello);
+        prop_assert_eq!(frame.is_other_version(), message.body == Body::OtherVersion);
+    }
+
+    #[test]
     fn a_signed_body_of_any_bytes_is_read_or_refused(kind: u8, body in prop::collection::vec(any::<u8>(), 0..300)) {
         // What a holder of the key can send at the worst.
-        let mut bytes = [&b"HLm\x01"[..], &[kind]].concat();
+        let mut bytes = [&b"HLm"[..], &[VERSION, kind]].concat();
         bytes.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
         bytes.extend(u16::try_from(HEADER + body.len() + SIGNATURE).unwrap().to_be_bytes());
         bytes.extend([0; 32]);
@@ -145,22 +190,6 @@ proptest! {
         if let Ok(message) = Message::parse(&bytes, &key()) {
             prop_assert_eq!(message.to_bytes(&key(), 0), bytes);
         }
-    }
-}
-
-/// The same random numbers in every run: xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap() % bound
     }
 }
 
@@ -178,18 +207,18 @@ fn a_hundred_thousand_random_and_mutated_datagrams_are_refused() {
         .into_iter()
         .map(|body| Message { session: [1; 16], from: [2; 8], to: [3; 8], body }.to_bytes(&key, 128))
         .collect();
-    let mut random = Random(0x5eed);
+    let mut random = Rng::with_seed(0x5eed);
     for round in 0..100_000 {
-        let mut bytes = good[random.below(good.len())].clone();
+        let mut bytes = good[random.usize(..good.len())].clone();
         if round % 2 == 0 {
             let from = if round % 4 == 0 { 4 } else { 0 };
-            bytes[from..].iter_mut().for_each(|byte| *byte = random.next().to_le_bytes()[0]);
-            bytes.truncate(random.below(129));
+            bytes[from..].iter_mut().for_each(|byte| *byte = random.u8(..));
+            bytes.truncate(random.usize(..129));
         } else {
             let original = bytes.clone();
-            for _ in 0..=random.below(4) {
-                let at = random.below(bytes.len());
-                bytes[at] = random.next().to_le_bytes()[0];
+            for _ in 0..=random.usize(..4) {
+                let at = random.usize(..bytes.len());
+                bytes[at] = random.u8(..);
             }
             if bytes == original {
                 continue;
@@ -197,4 +226,37 @@ fn a_hundred_thousand_random_and_mutated_datagrams_are_refused() {
         }
         assert!(Message::parse(&bytes, &key).is_err(), "{bytes:?}");
     }
+}
+
+/// As much as one session can have to tell: sixteen extra ports of UDP, everything of the control plane's, IPv6 and the
+/// longest ending of each.
+#[test]
+fn the_longest_answer_fits_into_a_control_message() {
+    let ip: IpAddr = "fd00::1".parse().unwrap();
+    let ports = || (1..=17).map(|n| (Protocol::Udp, n)).chain((1..=4).map(|n| (Protocol::Tcp, n)));
+    let all: Vec<(Protocol, u16, Size)> = ports()
+        .flat_map(|(protocol, port)| {
+            let sizes = if protocol == Protocol::Udp { &[Size::Small, Size::Full][..] } else { &[Size::Small] };
+            sizes.iter().map(move |size| (protocol, port, *size))
+        })
+        .collect();
+    let arrived = all.iter().map(|(protocol, port, size)| Arrived {
+        protocol: *protocol,
+        port: Port::known(*port),
+        size: *size,
+        socket: 0,
+        interface: Some(0),
+    });
+    let sent = all.iter().map(|(protocol, port, size)| Sent {
+        protocol: *protocol,
+        port: Port::known(*port),
+        size: *size,
+        attempts: 7,
+        ending: Ending::TooLarge { mtu: 1400, by: Some(ip) },
+    });
+    let body = Body::Tell { arrived: arrived.collect(), sent: sent.collect(), needs_you: true, late: 9 };
+    let message = Message { session: [1; 16], from: [2; 8], to: [3; 8], body };
+    let bytes = message.to_bytes(&key(), 0);
+    assert!(bytes.len() <= CONTROL, "{}", bytes.len());
+    assert_eq!(Message::parse(&bytes, &key()), Ok(message));
 }

@@ -96,10 +96,14 @@ serde_as_text!(Architecture, "amd64 or arm64");
 pub enum DigestOrigin {
     /// hostlet's built-in catalog.
     Catalog,
+    /// The user's own catalog.
+    CatalogFile,
     /// The user's configuration.
     Configuration,
     /// A checksum file beside the artifact: the same origin as the bytes, so integrity and not authenticity.
     Sidecar,
+    /// A bundle that is pinned, signed or trusted on first use, or that carries the file's own signature.
+    Bundle,
 }
 
 /// How an artifact holds what is wanted of it.

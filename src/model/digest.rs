@@ -19,6 +19,12 @@ impl Digest {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first 12 characters: enough to recognise, for people.
     #[must_use]
     pub fn short(&self) -> String {

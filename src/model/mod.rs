@@ -11,6 +11,8 @@ pub mod layout;
 mod name;
 mod path_state;
 mod secret;
+mod signature;
+mod signing_key;
 mod validity;
 mod version;
 
@@ -21,6 +23,8 @@ pub use identity::NodeIdentity;
 pub use name::{NodeName, UnitName};
 pub use path_state::{Expected, PathState};
 pub use secret::Secret;
+pub use signature::{Scheme, Signature, SignaturePolicy, Signed, Signer};
+pub use signing_key::{CosignKey, MinisignKey};
 pub use validity::Validity;
 pub use version::Version;
 

@@ -62,6 +62,12 @@ impl UnitName {
         self.0.rsplit_once('.').is_some_and(|(_, kind)| kind == "mount")
     }
 
+    /// Whether it is a service's: only that has a process.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.0.rsplit_once('.').is_some_and(|(_, kind)| kind == "service")
+    }
+
     /// The name of the mount unit for a path, escaped as systemd.unit(5) says under "String Escaping".
     #[must_use]
     pub fn of_mount(path: &Path) -> Self {

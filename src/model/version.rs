@@ -37,6 +37,12 @@ impl Version {
         self.minor
     }
 
+    /// The numbers alone: SemVer's version core.
+    #[must_use]
+    pub const fn core(&self) -> Self {
+        Self { major: self.major, minor: self.minor, patch: self.patch, suffix: None }
+    }
+
     /// What follows the numbers, without its dash: `flannel1` of `1.9.1-flannel1`.
     #[must_use]
     pub fn suffix(&self) -> Option<&str> {

@@ -4,13 +4,15 @@ use std::{
     collections::BTreeMap,
     io::Write,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Event, Sink, Verbosity, line::line};
+use super::{Event, Sink, Verbosity, line::line, transfers::Transfers};
 use crate::model::Component;
+
+const OVERALL: &str = "  {prefix:12} {binary_bytes:>10} of {binary_total_bytes} {binary_bytes_per_sec} {eta}";
 
 /// Draws on standard error, and leaves nothing of the drawing behind when it is finished or dropped.
 pub(super) struct Bars<W: Write + Send> {
@@ -22,12 +24,14 @@ pub(super) struct Bars<W: Write + Send> {
 struct State<W> {
     writer: W,
     downloads: BTreeMap<Component, ProgressBar>,
+    transfers: Transfers,
+    overall: Option<ProgressBar>,
     stage: Option<ProgressBar>,
 }
 
 impl<W: Write + Send> Bars<W> {
     pub(super) fn new(writer: W, target: ProgressDrawTarget, verbosity: Verbosity) -> Self {
-        let state = State { writer, downloads: BTreeMap::new(), stage: None };
+        let state = State { writer, downloads: BTreeMap::new(), transfers: Transfers::default(), overall: None, stage: None };
         Self { verbosity, multi: MultiProgress::with_draw_target(target), state: Mutex::new(state) }
     }
 
@@ -49,12 +53,37 @@ impl<W: Write + Send> Bars<W> {
             }
         };
         let bar = match &state.stage {
-            Some(spinner) => self.multi.insert_before(spinner, bar),
+            Some(spinner) => self.multi.insert_before(state.overall.as_ref().unwrap_or(spinner), bar),
             None => self.multi.add(bar),
         };
         bar.set_prefix(component.as_str());
         if let Some(old) = state.downloads.insert(component, bar) {
             old.finish_and_clear();
+        }
+    }
+
+    /// A line for all downloads together, as long as there are several.
+    fn show_overall(&self, state: &mut State<W>) {
+        if state.transfers.under_way() < 2 && state.overall.is_none() {
+            return;
+        }
+        let (bytes, total) = state.transfers.overall();
+        let bar = state.overall.get_or_insert_with(|| {
+            let bar = ProgressBar::no_length().with_style(style(OVERALL));
+            bar.set_prefix("all");
+            match &state.stage {
+                Some(spinner) => self.multi.insert_before(spinner, bar),
+                None => self.multi.add(bar),
+            }
+        });
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        bar.set_position(bytes);
+        if state.transfers.under_way() == 0
+            && let Some(bar) = state.overall.take()
+        {
+            bar.finish_and_clear();
         }
     }
 
@@ -69,7 +98,11 @@ impl<W: Write + Send> Bars<W> {
     }
 
     fn clear(&self, state: &mut State<W>) {
-        std::mem::take(&mut state.downloads).into_values().chain(state.stage.take()).for_each(|bar| bar.finish_and_clear());
+        std::mem::take(&mut state.downloads)
+            .into_values()
+            .chain(state.overall.take())
+            .chain(state.stage.take())
+            .for_each(|bar| bar.finish_and_clear());
         let _ = self.multi.clear();
     }
 }
@@ -81,11 +114,13 @@ fn style(template: &str) -> ProgressStyle {
 impl<W: Write + Send> Sink for Bars<W> {
     fn emit(&self, event: Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.transfers.account(&event, Instant::now());
         match &event {
-            Event::FetchProgress { component, bytes } => {
+            Event::FetchProgress { component, bytes, .. } => {
                 if let Some(bar) = state.downloads.get(component) {
                     bar.set_position(*bytes);
                 }
+                self.show_overall(&mut state);
                 return;
             }
             Event::FetchStarted { component, total, .. } if self.verbosity != Verbosity::Quiet => {
@@ -98,6 +133,7 @@ impl<W: Write + Send> Sink for Bars<W> {
                 if let Some(bar) = state.downloads.remove(component) {
                     bar.finish_and_clear();
                 }
+                self.show_overall(&mut state);
             }
             Event::Stage { name } if self.verbosity != Verbosity::Quiet => self.start_stage(&mut state, name),
             Event::Finished { .. } => self.clear(&mut state),
@@ -133,7 +169,7 @@ mod tests {
         let component = Component::Kubelet;
         sink.emit(Event::Stage { name: "fetch" });
         sink.emit(Event::FetchStarted { component, source: "https://m".to_owned(), total: Some(2) });
-        sink.emit(Event::FetchProgress { component, bytes: 1 });
+        sink.emit(Event::FetchProgress { component, bytes: 1, total: None });
         assert_eq!(sink.state.lock().unwrap().downloads[&component].position(), 1);
         sink.emit(Event::Fetched { component, digest: "ab".to_owned(), cached: false });
         assert!(sink.state.lock().unwrap().downloads.is_empty());
@@ -158,6 +194,7 @@ mod tests {
             "  {prefix:12} [{bar:30}] {binary_bytes:>10} of {binary_total_bytes:10} {binary_bytes_per_sec} {eta}",
             "  {prefix:12} {spinner} {binary_bytes:>10} {binary_bytes_per_sec}",
             "{spinner} {msg} {elapsed}",
+            OVERALL,
         ] {
             ProgressStyle::with_template(template).unwrap();
         }

@@ -55,6 +55,8 @@ pub enum Event {
         component: Component,
         /// Bytes.
         bytes: u64,
+        /// Bytes in all, where the source told it.
+        total: Option<u64>,
     },
     /// A download is there and its digest matched; `cached` when nothing had to be transferred.
     Fetched {

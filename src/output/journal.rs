@@ -127,7 +127,7 @@ mod tests {
         let finished = |outcome| Event::Finished { command: "install".to_owned(), outcome, text: "the end".to_owned() };
         let entries = captured(vec![
             Event::Started { command: "install".to_owned(), version: "0.1.0" },
-            Event::FetchProgress { component: crate::model::Component::Kubelet, bytes: 1 },
+            Event::FetchProgress { component: crate::model::Component::Kubelet, bytes: 1, total: None },
             finished(Outcome::Success),
             finished(Outcome::Refused),
         ]);

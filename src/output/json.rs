@@ -66,7 +66,7 @@ mod tests {
         let shared = Shared::default();
         let sink = JsonLines::new(shared.clone(), Verbosity::Normal);
         sink.emit(Event::FetchStarted { component: Component::CniPlugins, source: "a\nb\u{9b}".to_owned(), total: None });
-        sink.emit(Event::FetchProgress { component: Component::CniPlugins, bytes: 1 });
+        sink.emit(Event::FetchProgress { component: Component::CniPlugins, bytes: 1, total: None });
         sink.emit(Event::Stage { name: "stage" });
         let text = shared.text();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -24,7 +24,7 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
         Event::Stage { name } => format!("== {name}"),
         Event::Note { text } => text.clone(),
         Event::FetchStarted { component, source, .. } => format!("fetching {component} from {source}"),
-        Event::FetchProgress { component, bytes } => format!("fetching {component}: {} so far", BinaryBytes(*bytes)),
+        Event::FetchProgress { component, bytes, .. } => format!("fetching {component}: {} so far", BinaryBytes(*bytes)),
         Event::Fetched { component, digest, cached } => {
             let how = if *cached { "in the cache" } else { "fetched" };
             format!("{component} {how}, sha256 {digest}")
@@ -95,7 +95,7 @@ mod tests {
     fn progress_passes_once_in_a_while_for_each_component() {
         let start = Instant::now();
         let mut throttle = Throttle::new(Duration::from_secs(5));
-        let progress = |component| Event::FetchProgress { component, bytes: 1 };
+        let progress = |component| Event::FetchProgress { component, bytes: 1, total: None };
         let at = |seconds| start + Duration::from_secs(seconds);
         let began = Event::FetchStarted { component: Component::Kubelet, source: String::new(), total: None };
         assert!(throttle.passes(&began, at(0)));

@@ -6,30 +6,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Event, Sink, Verbosity,
-    line::{Throttle, line},
-};
+use super::{Event, Sink, Verbosity, line::line, transfers::Transfers};
 
-/// One line for each event; progress once in ten seconds.
+/// Progress is told no more often.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// One line for each event; one for all downloads every few seconds.
 pub(super) struct Lines<W> {
     verbosity: Verbosity,
-    state: Mutex<(W, Throttle)>,
+    state: Mutex<(W, Transfers)>,
 }
 
 impl<W: Write + Send> Lines<W> {
     pub(super) fn new(writer: W, verbosity: Verbosity) -> Self {
-        Self { verbosity, state: Mutex::new((writer, Throttle::new(Duration::from_secs(10)))) }
+        Self { verbosity, state: Mutex::new((writer, Transfers::default())) }
     }
 }
 
 impl<W: Write + Send> Sink for Lines<W> {
     fn emit(&self, event: Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (writer, throttle) = &mut *state;
-        if throttle.passes(&event, Instant::now())
-            && let Some(line) = line(&event, self.verbosity)
-        {
+        let (writer, transfers) = &mut *state;
+        let now = Instant::now();
+        transfers.account(&event, now);
+        let line = match event {
+            Event::FetchProgress { .. } if self.verbosity == Verbosity::Quiet => None,
+            Event::FetchProgress { .. } => transfers.line(INTERVAL, now),
+            event => line(&event, self.verbosity),
+        };
+        if let Some(line) = line {
             // One write, so that lines of several processes do not mix; a closed pipe is no reason to stop.
             let _ = writer.write_all(format!("{line}\n").as_bytes());
         }
@@ -47,7 +52,7 @@ mod tests {
         let sink = Lines::new(shared.clone(), Verbosity::Normal);
         let component = Component::Kubelet;
         sink.emit(Event::FetchStarted { component, source: "https://m/kubelet".to_owned(), total: Some(1000) });
-        (0..1000).for_each(|bytes| sink.emit(Event::FetchProgress { component, bytes }));
+        (0..1000).for_each(|bytes| sink.emit(Event::FetchProgress { component, bytes, total: None }));
         sink.emit(Event::Fetched { component, digest: "ab".to_owned(), cached: false });
         assert_eq!(shared.text(), "fetching kubelet from https://m/kubelet\nkubelet fetched, sha256 ab\n");
     }

@@ -14,6 +14,7 @@ mod print;
 pub mod result;
 #[cfg(test)]
 mod test_writer;
+mod transfers;
 
 use std::{io, sync::Arc};
 

@@ -1,11 +1,14 @@
 //! The outcome of a run, for people and programs that look later: cloud-init, monitoring, `hostlet status`.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::host::files;
+use crate::{
+    host::files,
+    model::{Component, Signature},
+};
 
 /// Where the outcome of the last run lies, after failure as well as success.
 pub const PATH: &str = "/run/hostlet/result.json";
@@ -101,6 +104,9 @@ pub struct RunResult {
     /// The changes that were made to the host, in order.
     #[serde(default)]
     pub changes: Vec<ChangeMade>,
+    /// Who signed what is installed, by component.
+    #[serde(default)]
+    pub signatures: BTreeMap<Component, Signature>,
 }
 
 /// What went wrong, and what to do.
@@ -144,6 +150,7 @@ impl RunResult {
             error: None,
             findings: Vec::new(),
             changes: Vec::new(),
+            signatures: BTreeMap::new(),
         }
     }
 }

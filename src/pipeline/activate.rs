@@ -8,10 +8,10 @@ use super::{Context, Failure, Prepared, failure::Cause, prepare};
 use crate::{
     config::{Datastore, Settings},
     fetch::Verified,
-    generation::{self, Committed, Staged, committed},
+    generation::{self, Committed, Staged, committed, manifest::Stored},
     health::Healthy,
     host::look,
-    model::{Artifact, Digest, UnitName, layout},
+    model::{Artifact, Component, Digest, Signature, UnitName, layout},
     output::Event,
     plan::Step,
     transaction::{ChangeError, Transaction, Undo, journal::Header, started_unit},
@@ -30,6 +30,8 @@ pub struct Installed {
     pub changes: Vec<Step>,
     /// What each unit that was started showed.
     pub health: Vec<UnitHealth>,
+    /// Who signed what is installed, by component.
+    pub signatures: BTreeMap<Component, Signature>,
 }
 
 /// What a unit showed at the health gate.
@@ -49,8 +51,15 @@ pub struct UnitHealth {
 impl Installed {
     pub(super) fn unchanged(prepared: &Prepared) -> Self {
         let generation = prepared.observed.current.as_ref().map(|manifest| manifest.number);
-        Self { changed: false, generation, changes: Vec::new(), health: Vec::new() }
+        let signatures = by_component(prepared, signatures(prepared, &[]));
+        Self { changed: false, generation, changes: Vec::new(), health: Vec::new(), signatures }
     }
+}
+
+/// The same by component.
+pub(super) fn by_component(prepared: &Prepared, mut signatures: BTreeMap<String, Signature>) -> BTreeMap<Component, Signature> {
+    let artifacts = prepared.wanted.artifacts.iter();
+    artifacts.filter_map(|artifact| Some((artifact.component, signatures.remove(&artifact.store_name())?))).collect()
 }
 
 /// The units that this run started or restarted.
@@ -77,7 +86,8 @@ pub(super) async fn stage(
     register_staging(transaction, prepared)?;
     let opt = transaction.opt().to_owned();
     let wanted = prepared.wanted.clone();
-    let known = prepared.observed.current.as_ref().map(|manifest| manifest.executables.clone()).unwrap_or_default();
+    let known = prepared.observed.current.as_ref().map(|manifest| manifest.stored.executables.clone()).unwrap_or_default();
+    let signatures = signatures(prepared, &verified);
     let number = prepared.observed.highest_generation + 1;
     let created = jiff::Timestamp::now().to_string();
     let staged = tokio::task::spawn_blocking(move || {
@@ -88,9 +98,25 @@ pub(super) async fn stage(
         for verified in &verified {
             executables.insert(verified.artifact().store_name(), generation::admit(&opt, verified)?);
         }
-        generation::stage(&opt, number, created, wanted.contents, &wanted.files, &wanted.host_files, executables)
+        generation::stage(
+            &opt,
+            number,
+            created,
+            wanted.contents,
+            &wanted.files,
+            &wanted.host_files,
+            Stored { executables, signatures },
+        )
     });
     Ok(Some(staged.await??))
+}
+
+/// What is known of the signatures, by the names of the entries in the store: of what was fetched, and of what is there.
+pub(super) fn signatures(prepared: &Prepared, verified: &[Verified]) -> BTreeMap<String, Signature> {
+    let known = prepared.observed.current.as_ref().map(|manifest| manifest.stored.signatures.clone()).unwrap_or_default();
+    let names: Vec<String> = prepared.wanted.artifacts.iter().map(Artifact::store_name).collect();
+    let fetched = verified.iter().map(|verified| (verified.artifact().store_name(), verified.signature().clone()));
+    known.into_iter().filter(|(name, _)| names.contains(name)).chain(fetched).collect()
 }
 
 /// What is staged goes again when the run fails: directories that were not there before, entries of the store that are new.
@@ -138,7 +164,7 @@ pub(super) async fn activate(context: &Context, transaction: &mut Transaction, p
             }
             applied => applied?,
         }
-        started.extend(started_unit(&step.change).filter(|unit| !unit.is_mount()).cloned());
+        started.extend(started_unit(&step.change).filter(|unit| unit.is_service()).cloned());
     }
     Ok(Active(started))
 }
@@ -189,7 +215,13 @@ pub(super) async fn commit(
         propagation: healthy.witnesses().to_vec(),
     });
     let changes = prepared.plan.steps.clone();
-    Ok(Installed { changed: true, generation: committed.committed, changes, health: health.collect() })
+    Ok(Installed {
+        changed: true,
+        generation: committed.committed,
+        changes,
+        health: health.collect(),
+        signatures: BTreeMap::new(),
+    })
 }
 
 /// The directories that were made, for uninstalling.

@@ -9,6 +9,7 @@ use crate::{
     health::{HealthError, Unhealthy},
     host::{api_server::NotDiscovered, capabilities, files::FileError, journal::quoted, lock::Held},
     mesh::MeshError,
+    model::Component,
     output::Outcome,
     plan::{NotAskedFor, PlanError},
     preflight::Refused,
@@ -74,6 +75,15 @@ pub enum Failure {
     /// There is no previous generation to go back to, or it is damaged.
     #[error(transparent)]
     NoWayBack(#[from] NoWayBack),
+    /// A bundle to standard output, and JSON as well.
+    #[error("standard output cannot carry both the bundle and JSON; write the bundle to a file, or leave out --output json")]
+    StreamWithJson,
+    /// A digest of one processor's file, and a bundle for several.
+    #[error(
+        "sources.{0}.digest is of one processor's file, and the bundle shall be for several; make one bundle for each (--arch), \
+         or leave the digest to a catalog: sources.catalog-file takes one of your own"
+    )]
+    PinnedForOne(Component),
     /// An artifact could not be obtained.
     #[error("{error}\n{}", error.remedy())]
     Fetch {
@@ -175,6 +185,8 @@ impl Failure {
             | Self::Plan(_)
             | Self::CannotRemember(_)
             | Self::NoWayBack(NoWayBack::NoPrevious)
+            | Self::PinnedForOne(_)
+            | Self::StreamWithJson
             | Self::Facts(FactsError::Token { .. } | FactsError::NoToken | FactsError::Authority { .. }) => {
                 Outcome::Misconfigured
             }

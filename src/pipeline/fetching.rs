@@ -1,16 +1,17 @@
 //! Which artifacts the node needs, with their digests, and getting them.
 
-use super::{Context, Failure, Prepared};
+use super::{Context, Failure, Prepared, bundling, trusted};
 use crate::{
     fetch::{Fetcher, Request, Verified},
     generation::manifest::Manifest,
-    model::{Artifact, Component, DigestOrigin, NodeIdentity, Version},
+    model::{Architecture, Artifact, Component, DigestOrigin, NodeIdentity, Version},
     output::Event,
     preflight::Cleared,
 };
 
 /// The artifacts that the settings ask for. A digest comes from the configuration, the catalog, the generation in force
-/// (so that a published checksum that changes later is never taken), or else from the checksum published beside the file.
+/// or what was trusted before (so that a published checksum that changes later is never taken), or else from the checksum
+/// published beside the file, where the user allows that.
 pub(super) async fn artifacts(
     context: &Context,
     identity: &NodeIdentity,
@@ -19,9 +20,12 @@ pub(super) async fn artifacts(
     let mut artifacts = Vec::new();
     for component in Component::ALL {
         let Some(version) = context.settings.version(component) else { continue };
-        let artifact = match known(context, identity, current, component, version) {
+        let artifact = match known(context, identity, current, component, version)? {
             Some(artifact) => artifact,
-            None => published(context, identity, component, version).await?,
+            None => match &context.settings.sources.bundle {
+                Some(bundle) => bundling::artifact(context, bundle, identity.architecture, component, version).await?,
+                None => published(context, identity.architecture, component, version).await?,
+            },
         };
         artifacts.push(artifact);
     }
@@ -34,27 +38,32 @@ fn known(
     current: Option<&Manifest>,
     component: Component,
     version: &Version,
-) -> Option<Artifact> {
+) -> Result<Option<Artifact>, Failure> {
     let architecture = identity.architecture;
     let artifact = |digest, origin| Artifact { component, version: version.clone(), architecture, digest, origin };
     if let Some((digest, origin)) = context.settings.pinned(component, architecture) {
-        return Some(artifact(digest, origin));
+        return Ok(Some(artifact(digest, origin)));
     }
-    let installed = current?.contents.artifact(component)?;
-    let same = installed.version == *version && installed.architecture == architecture;
-    same.then(|| artifact(installed.digest, installed.origin))
+    if let Some(digest) = trusted::digest(&context.state, component, version, architecture)? {
+        return Ok(Some(artifact(digest, DigestOrigin::Sidecar)));
+    }
+    let installed = current.and_then(|manifest| manifest.contents.artifact(component));
+    let same = installed.filter(|installed| installed.version == *version && installed.architecture == architecture);
+    Ok(same.map(|installed| artifact(installed.digest, installed.origin)))
 }
 
-async fn published(
+pub(super) async fn published(
     context: &Context,
-    identity: &NodeIdentity,
+    architecture: Architecture,
     component: Component,
     version: &Version,
 ) -> Result<Artifact, Failure> {
-    let architecture = identity.architecture;
     let bug = || Failure::Bug(format!("no digest and no published checksum for {component} {version} ({architecture})"));
-    let url = context.settings.sidecar(component, architecture).ok_or_else(bug)?;
-    let digest = fetcher(context)?.sidecar_digest(&url).await?;
+    let sites = context.settings.checksum_files(component, architecture);
+    if sites.is_empty() {
+        return Err(bug());
+    }
+    let digest = fetcher(context)?.published_digest(&format!("{component} {version}"), &sites).await?;
     Ok(Artifact { component, version: version.clone(), architecture, digest, origin: DigestOrigin::Sidecar })
 }
 
@@ -64,14 +73,22 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
         return Ok(Vec::new());
     }
     context.events.emit(Event::Stage { name: "fetch" });
-    let request = |artifact: &Artifact| {
-        let source = context.settings.sources.components.get(&artifact.component);
-        let source = source.ok_or_else(|| Failure::Bug(format!("no source for {}", artifact.component)))?;
-        let url = source.url.fill(&artifact.version, artifact.architecture);
-        let url = url.map_err(|invalid| Failure::Bug(invalid.to_string()))?;
-        Ok::<_, Failure>(Request { artifact: artifact.clone(), url })
-    };
-    let requests = prepared.plan.fetch.iter().map(request).collect::<Result<Vec<_>, _>>()?;
+    if let Some(bundle) = &context.settings.sources.bundle {
+        return bundling::obtain(context, bundle, prepared).await;
+    }
+    let requests = prepared.plan.fetch.iter().map(|artifact| request(context, artifact)).collect();
+    let verified = download(context, requests).await?;
+    trusted::record(&context.state, &verified)?;
+    Ok(verified)
+}
+
+/// Where an artifact comes from, and what is asked of it.
+pub(super) fn request(context: &Context, artifact: &Artifact) -> Request {
+    let sites = context.settings.sites(artifact.component, artifact.architecture);
+    Request { artifact: artifact.clone(), sites, signature: context.settings.signature(artifact.component) }
+}
+
+pub(super) async fn download(context: &Context, requests: Vec<Request>) -> Result<Vec<Verified>, Failure> {
     let fetcher = fetcher(context)?;
     tokio::select! {
         verified = fetcher.fetch_all(requests) => Ok(verified?),

@@ -54,8 +54,7 @@ pub(super) async fn gate(context: &Context, units: &[UnitName]) -> Result<Vec<He
 /// the run need not run after it.
 pub(super) async fn of_restored(context: &Context, observed: &Observed, mut undone: Undone) -> Undone {
     let ran = |unit: &&UnitName| observed.units.get(*unit).is_some_and(|facts| facts.activity == Activity::Up);
-    let is_service = |unit: &&UnitName| unit.as_str().ends_with(".service");
-    let units: Vec<UnitName> = undone.restarted.iter().filter(ran).filter(is_service).cloned().collect();
+    let units: Vec<UnitName> = undone.restarted.iter().filter(ran).filter(|unit| unit.is_service()).cloned().collect();
     if units.is_empty() {
         return undone;
     }
@@ -66,7 +65,7 @@ pub(super) async fn of_restored(context: &Context, observed: &Observed, mut undo
 
 /// The same after a run that was killed: what is started again then was up when that run began, or it would only be tried.
 pub(super) async fn of_recovered(opt: &Path, settings: Option<&Settings>, undone: &Undone) -> Vec<LeftBehind> {
-    let services: Vec<UnitName> = undone.restarted.iter().filter(|unit| unit.as_str().ends_with(".service")).cloned().collect();
+    let services: Vec<UnitName> = undone.restarted.iter().filter(|unit| unit.is_service()).cloned().collect();
     not_healthy(&Expectations::without_context(opt, settings), &services).await
 }
 

@@ -2,6 +2,7 @@
 //! mount that is made under the kubelet's root directory and gone again when the answer is there.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -20,10 +21,21 @@ use crate::{
         propagation::{self, Observer},
         systemd::Systemd,
     },
-    model::{Artifact, Digest, NodeName, PathState, UnitName, layout},
+    model::{Artifact, Digest, NodeName, PathState, Signature, UnitName, layout},
     transaction::journal,
     uninstall::Intent,
 };
+
+/// A component that is installed.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Installed {
+    /// Which, in which version, with the digest of the file as it was downloaded.
+    #[serde(flatten)]
+    pub record: ArtifactRecord,
+    /// Who signed it; none where an earlier hostlet installed it.
+    pub signature: Option<Signature>,
+}
 
 /// What `hostlet status` tells.
 #[derive(Debug, Clone, Serialize)]
@@ -38,7 +50,7 @@ pub struct Status {
     /// The node's name.
     pub node: Option<NodeName>,
     /// What is installed, with the digests of the files as they were downloaded.
-    pub components: Vec<ArtifactRecord>,
+    pub components: Vec<Installed>,
     /// The executables with their digests.
     pub executables: Vec<Executable>,
     /// The units.
@@ -117,20 +129,25 @@ pub async fn status(opt: &Path, state: &Path) -> Result<Status, Failure> {
     let propagation = propagation(&manifest, &observed).await;
     let differences = differences(&manifest, &observed);
     let units = manifest.contents.units.iter().map(|unit| unit_status(&unit.name, &observed)).collect();
-    let executables = manifest.executables.values().flatten();
+    let executables = manifest.stored.executables.values().flatten();
     let executables = executables.map(|(name, sha256)| Executable { name: name.clone(), sha256: *sha256 }).collect();
     Ok(Status {
         installed: true,
         generation: Some(manifest.number),
         created: Some(manifest.created),
         node: Some(manifest.contents.node),
-        components: manifest.contents.artifacts,
+        components: components(&manifest.contents.artifacts, &manifest.stored.signatures),
         executables,
         units,
         propagation,
         differences,
         unfinished_run,
     })
+}
+
+fn components(records: &[ArtifactRecord], signatures: &BTreeMap<String, Signature>) -> Vec<Installed> {
+    let signature = |record| signatures.get(&Artifact::from(record).store_name()).cloned();
+    records.iter().map(|record| Installed { record: record.clone(), signature: signature(record) }).collect()
 }
 
 impl Status {
@@ -257,8 +274,13 @@ impl fmt::Display for Status {
             return writeln!(f, "Nothing is installed.");
         };
         writeln!(f, "Generation {generation} of node {node}, staged {created}")?;
-        for component in &self.components {
-            writeln!(f, "  {:<12} {:<16} sha256 {}", component.component, component.version.to_string(), component.digest)?;
+        for Installed { record, signature } in &self.components {
+            writeln!(f, "  {:<12} {:<16} sha256 {}", record.component, record.version.to_string(), record.digest)?;
+            match signature {
+                Some(Signature::Verified(signed)) => writeln!(f, "  {:<12} {signed}", "")?,
+                Some(Signature::Unverified { reason }) => writeln!(f, "  {:<12} who signed it is not verified: {reason}", "")?,
+                Some(Signature::NotAsked) | None => {}
+            }
         }
         writeln!(f, "Units")?;
         for unit in &self.units {

@@ -18,7 +18,10 @@ use crate::{
 pub fn compare(wanted: &Wanted, observed: &Observed, anew: bool) -> Plan {
     let mut comparison = Comparison { wanted, observed, anew, back_to: None, touched: BTreeSet::new(), steps: Vec::new() };
     let generation = comparison.run();
-    let missing = |artifact: &&Artifact| generation.is_some() && (anew || !observed.intact.contains(&artifact.store_name()));
+    let missing = |artifact: &&Artifact| {
+        let stays = !anew && observed.intact.contains(&artifact.store_name()) && comparison.is_signed(artifact);
+        generation.is_some() && !stays
+    };
     let fetch = wanted.artifacts.iter().filter(missing).cloned().collect();
     Plan { fetch, generation, steps: comparison.steps }
 }
@@ -70,7 +73,7 @@ impl Comparison<'_> {
     fn program(&mut self) {
         let (path, digest, mode) = (PathBuf::from(layout::PROGRAM), self.wanted.program, 0o755);
         let Some(difference) = (Expected::File { digest, mode }).difference(self.state(&path)) else { return };
-        let purpose = "hostlet-recover.service starts it at boot";
+        let purpose = "hostlet's units start it";
         let reason =
             if difference == "missing" { purpose.to_owned() } else { format!("{purpose}; what is there now: {difference}") };
         self.add(Change::CopyFile { path, source: "/proc/self/exe".into(), digest, mode }, reason);
@@ -135,12 +138,23 @@ impl Comparison<'_> {
             }
             Some(_) => match self.observed.damage.first() {
                 Some((path, difference)) => format!("damaged: {} {difference}", path.display()),
-                None => return None,
+                None => format!("a signature of {} is required, and none was verified", self.unsigned()?),
             },
         };
         let to = self.back_to.unwrap_or(self.observed.highest_generation + 1);
         self.add(Change::SwitchGeneration { from: current.map(|manifest| manifest.number), to }, reason.clone());
         Some(reason)
+    }
+
+    /// An artifact that is there and whose signature is required now, and was not verified then.
+    fn unsigned(&self) -> Option<&Artifact> {
+        self.wanted.artifacts.iter().find(|artifact| !self.is_signed(artifact))
+    }
+
+    fn is_signed(&self, artifact: &Artifact) -> bool {
+        let signatures = self.observed.current.as_ref().map(|manifest| &manifest.stored.signatures);
+        let signature = signatures.and_then(|signatures| signatures.get(&artifact.store_name()));
+        self.wanted.signatures.get(&artifact.component).is_none_or(|policy| policy.is_satisfied_by(signature))
     }
 
     fn leave_units_behind(&mut self) {

@@ -1,17 +1,18 @@
 //! The plan against hosts in every state.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use super::{Plan, Wanted, compare, footprint, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
     facts::{Activity, Credentials, Foreign, HostFacts, KernelAbilities, NodeFacts, Observed, RootMount, UnitFacts},
-    generation::manifest::{Manifest, SCHEMA},
+    generation::manifest::{Manifest, SCHEMA, Stored},
     model::{Artifact, Component, Digest, DigestOrigin, Expected, PathState, Secret, UnitName, layout},
     transaction::Change,
 };
 
 const MINIMAL: &str = r#"
+    sources.flannel-cni.trust-on-first-use = true
     [cluster]
     server = "https://10.0.0.1:6443"
     ca = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
@@ -88,7 +89,7 @@ fn installed(wanted: &Wanted) -> Observed {
             created: String::new(),
             hostlet: String::new(),
             contents,
-            executables: BTreeMap::new(),
+            stored: Stored::default(),
         }),
         ..Observed::default()
     }
@@ -102,6 +103,50 @@ type Edit<'a> = Box<dyn Fn(&mut Observed) + 'a>;
 
 fn kubelet() -> UnitName {
     UnitName::known("kubelet.service")
+}
+
+fn with_mesh(mesh: &str) -> Settings {
+    let text = format!("{MINIMAL}\n[mesh]\npeers = [{{ name = \"other\", ip = \"10.0.1.8\" }}]\n{mesh}");
+    config::parse(&[Fragment { name: "hostlet.toml".to_owned(), text }], &[]).unwrap()
+}
+
+#[test]
+fn the_responders_units_come_with_the_mesh_and_go_with_it_and_peers_and_key_change_none() {
+    let (without, with) = (want(&settings(&[]), &facts()), want(&with_mesh(""), &facts()));
+    assert!(without.contents.host.keys().all(|path| !path.to_string_lossy().contains("responder")));
+    let plan = changes(&compare(&with, &installed(&without), false));
+    for expected in [
+        "write /etc/systemd/system/hostlet-responder.service",
+        "write /etc/systemd/system/hostlet-responder.socket",
+        "enable hostlet-responder.socket",
+        "start hostlet-responder.socket",
+    ] {
+        assert!(plan.iter().any(|change| change.starts_with(expected)), "{expected}: {plan:#?}");
+    }
+    assert!(plan.iter().all(|change| !change.contains("kubelet")), "{plan:#?}");
+    let socket = with.host_files[&PathBuf::from("/etc/systemd/system/hostlet-responder.socket")].bytes().to_vec();
+    let socket = String::from_utf8(socket).unwrap();
+    assert!(
+        socket.contains("\nListenDatagram=10.0.1.7:7470\nListenStream=10.0.1.7:7470\n") && !socket.contains("127.0.0.1"),
+        "{socket}"
+    );
+
+    let mut other = with_mesh("key-file = \"/etc/key\"\nwait-timeout = 1\n");
+    other.mesh.as_mut().unwrap().peers[0].name = "third".parse().unwrap();
+    let other = want(&other, &facts());
+    assert!(compare(&other, &installed(&with), false).is_empty());
+    let moved = changes(&compare(&want(&with_mesh("port = 7471\n"), &facts()), &installed(&with), false));
+    assert!(moved.contains(&"restart hostlet-responder.socket".to_owned()), "{moved:#?}");
+
+    let plan = changes(&compare(&without, &installed(&with), false));
+    for expected in ["stop hostlet-responder.socket", "disable hostlet-responder.socket"] {
+        assert!(plan.iter().any(|change| change == expected), "{expected}: {plan:#?}");
+    }
+    assert_eq!(
+        plan.iter().filter(|change| change.starts_with("remove ") && change.contains("responder")).count(),
+        2,
+        "{plan:#?}"
+    );
 }
 
 #[test]
@@ -262,4 +307,25 @@ fn the_host_name_becomes_the_node_name_in_lower_case_or_is_refused_with_the_reme
     assert!(identity(&settings(&[]), &bad).unwrap_err().to_string().contains("hostnamectl"));
     let no_route = NodeFacts { default_sources: Vec::new(), ..facts().node };
     assert!(identity(&settings(&[]), &no_route).unwrap_err().to_string().contains("node.ip"));
+}
+
+#[test]
+fn a_signature_that_is_required_now_and_was_not_verified_then_is_fetched_for() {
+    use crate::model::{Component, Scheme, Signature, SignaturePolicy, Signed, Signer};
+    let mut wanted = want(&settings(&[]), &facts());
+    let mut observed = installed(&wanted);
+    let signer = Signer::Keyless { identity: "a@b.c".to_owned(), issuer: "https://d".to_owned() };
+    wanted.signatures.insert(Component::Kubelet, SignaturePolicy::IfAvailable(signer.clone()));
+    assert!(compare(&wanted, &observed, false).is_empty());
+    wanted.signatures.insert(Component::Kubelet, SignaturePolicy::Require(signer.clone()));
+    let plan = compare(&wanted, &observed, false);
+    let fetched: Vec<_> = plan.fetch.iter().map(|artifact| artifact.component).collect();
+    assert_eq!(fetched, [Component::Kubelet]);
+    assert!(plan.generation.unwrap().contains("a signature of kubelet"), "a new generation remembers it");
+    let issuer = Some("https://d".to_owned());
+    let made = Signed { scheme: Scheme::Keyless, signer: "a@b.c".to_owned(), issuer, time: None, log_index: None };
+    let kubelet = wanted.artifacts.iter().find(|artifact| artifact.component == Component::Kubelet).unwrap().store_name();
+    let stored = &mut observed.current.as_mut().unwrap().stored;
+    stored.signatures.insert(kubelet, Signature::Verified(made));
+    assert!(compare(&wanted, &observed, false).is_empty());
 }

@@ -107,11 +107,13 @@ impl fmt::Display for Plan {
 }
 
 fn origin(artifact: &Artifact) -> &'static str {
-    use crate::model::DigestOrigin::{Catalog, Configuration, Sidecar};
+    use crate::model::DigestOrigin::{Bundle, Catalog, CatalogFile, Configuration, Sidecar};
     match artifact.origin {
         Catalog => "known to hostlet",
+        CatalogFile => "in sources.catalog-file",
         Configuration => "pinned in the configuration",
-        Sidecar => "published beside it: integrity only; pin it in the configuration for more",
+        Sidecar => "published beside it and trusted on first use: integrity only; pin it in the configuration for more",
+        Bundle => "known to the bundle, which is pinned, signed, or trusted on first use; or proved by its signature",
     }
 }
 

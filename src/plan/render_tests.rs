@@ -12,6 +12,7 @@ use crate::{
 };
 
 const JOINING: &str = r#"
+    sources.flannel-cni.trust-on-first-use = true
     [cluster]
     server = "https://10.0.0.1:6443"
     ca-file = "/etc/hostlet/ca.crt"
@@ -162,7 +163,8 @@ fn flannel_with_the_api_server_has_an_identity_of_its_own() {
 #[test]
 fn flannel_with_etcd_takes_its_network_from_there() {
     let wanted = render(
-        "[kubelet]\nversion = \"1.36.4\"\n[flannel]\ndatastore = \"etcd\"\n[flannel.etcd]\nendpoints = [\"https://10.0.0.1:2379\", \
+        "sources.flannel-cni.trust-on-first-use = true\n\
+         [kubelet]\nversion = \"1.36.4\"\n[flannel]\ndatastore = \"etcd\"\n[flannel.etcd]\nendpoints = [\"https://10.0.0.1:2379\", \
          \"https://10.0.0.2:2379\"]\nca-file = \"/e/ca\"\ncert-file = \"/e/crt\"\nkey-file = \"/e/key\"\n",
     );
     let flags = text(&wanted, "etc/flanneld.env");

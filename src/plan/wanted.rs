@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     generation::manifest::{ArtifactRecord, Contents, UnitRecord},
-    model::{Artifact, Digest, Expected, NodeIdentity, Secret, UnitName},
+    model::{Artifact, Component, Digest, Expected, NodeIdentity, Secret, SignaturePolicy, UnitName},
     transaction::Content,
 };
 
@@ -18,6 +18,8 @@ pub struct Wanted {
     pub contents: Contents,
     /// What has to be in the store.
     pub artifacts: Vec<Artifact>,
+    /// What is asked of their signatures.
+    pub signatures: BTreeMap<Component, SignaturePolicy>,
     /// The files of the generation, by path in it.
     pub files: BTreeMap<String, Content>,
     /// The files outside of it.
@@ -61,6 +63,7 @@ impl Builder {
         Self(Wanted {
             contents,
             artifacts: artifacts.to_vec(),
+            signatures: BTreeMap::new(),
             files: BTreeMap::new(),
             host_files: BTreeMap::new(),
             purposes: BTreeMap::new(),
@@ -70,6 +73,11 @@ impl Builder {
             program,
             make_shared: None,
         })
+    }
+
+    /// What is asked of signatures.
+    pub(super) fn signatures(&mut self, policies: impl Iterator<Item = (Component, SignaturePolicy)>) {
+        self.0.signatures.extend(policies);
     }
 
     /// A file in the generation.

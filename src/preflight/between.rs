@@ -8,7 +8,7 @@ use super::{
     report::{Finding, Outcome},
 };
 use crate::{
-    mesh::{Ended, Endpoint, Identity, MeshError, MeshReport, Purpose, prove},
+    mesh::{self, Ended, Endpoint, Identity, MeshError, MeshReport, Purpose, prove},
     output::{Event, Events},
 };
 
@@ -24,17 +24,20 @@ pub(super) fn describe() -> CheckDescription {
 /// Proves it where peers are configured.
 pub(super) async fn look(subject: &Subject, events: &Events) -> (Option<Finding>, Option<MeshReport>) {
     let start = Instant::now();
-    let Some(mesh) = &subject.settings.mesh else {
+    let Some(settings) = &subject.settings.mesh else {
         return (Some(found(Outcome::Pass, "no peers are configured".to_owned(), start)), None);
     };
     let proved = async {
-        let identity = Identity::new(&subject.settings, mesh, &subject.identity)?;
+        let mut identity = Identity::new(&subject.settings, settings, &subject.identity)?;
+        if settings.peers_from.is_some() {
+            identity = identity.with_roster(mesh::ask(&subject.settings, subject.wait).await);
+        }
         let endpoint = Endpoint::open(identity, Purpose::Prove).await?;
         let waiting = |names: &[&str]| {
-            let text = format!("waiting up to {:?} for {} to start", mesh.wait_timeout, names.join(", "));
+            let text = format!("waiting up to {:?} for {} to start", settings.wait_timeout, names.join(", "));
             events.emit(Event::Note { text });
         };
-        let report = prove(&endpoint, mesh, waiting).await;
+        let report = prove(&endpoint, settings, waiting).await;
         // Those who wait for this line should not wait for the peers that still need answers.
         events.emit(Event::Note { text: format!("mesh: {}", report.summary()) });
         endpoint.linger().await;

@@ -37,7 +37,7 @@ pub(crate) fn subject() -> Subject {
         }),
         cni: Cni { version: Version::new(1, 9, 1), flannel_version: "1.9.1-flannel1".parse().unwrap() },
         runtime: Runtime { socket: "/run/containerd/containerd.sock".into(), unit: "containerd.service".parse().unwrap() },
-        sources: Sources { ca_file: None, stall_timeout: Duration::from_secs(30), attempts: 4, components: BTreeMap::new() },
+        sources: Sources::default(),
         preflight: Preflight::default(),
         mesh: None,
     };

@@ -18,7 +18,8 @@ find "${places[@]}" -xdev -type f -size -256k ! -path '/etc/machine-id' -exec sh
 if [ -n "${QUICK-}" ]; then
     systemctl list-units --all --no-legend --no-pager --plain --type=service,socket,mount,automount,path,timer |
         awk '{ print "unit " $1 "\tId=" $1 " LoadState=" $2 " ActiveState=" $3 " SubState=" $4 }'
-    systemctl show --property=Id,NeedDaemonReload kubelet.service flanneld.service hostlet-recover.service |
+    systemctl show --property=Id,NeedDaemonReload kubelet.service flanneld.service hostlet-recover.service \
+        hostlet-responder.socket hostlet-responder.service |
         awk -v RS= '{ print "unit-file " $1 "\t" $2 }'
 else
     systemctl list-unit-files --no-legend --no-pager --plain | awk '{ print "unit-file " $1 "\t" $2 }'

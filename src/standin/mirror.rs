@@ -78,6 +78,8 @@ enum Fault {
     Redirect(String),
     /// Half of it comes, and then nothing any more.
     Stall,
+    /// So many percent of it come, and then nothing any more.
+    StallAt(u64),
 }
 
 /// `mirror --directory DIRECTORY --listen ADDRESS --ca-out FILE`
@@ -204,10 +206,11 @@ async fn body(
     fault: Option<&Fault>,
 ) -> std::io::Result<()> {
     match fault {
-        Some(Fault::Truncate | Fault::Stall) => {
-            tokio::io::copy(&mut (&mut file).take(length / 2), stream).await?;
+        Some(Fault::Truncate | Fault::Stall | Fault::StallAt(_)) => {
+            let percent = if let Some(Fault::StallAt(percent)) = fault { *percent } else { 50 };
+            tokio::io::copy(&mut (&mut file).take(length / 100 * percent), stream).await?;
             stream.flush().await?;
-            if fault == Some(&Fault::Stall) {
+            if fault != Some(&Fault::Truncate) {
                 tokio::time::sleep(Duration::from_hours(1)).await;
             }
             Err(std::io::Error::other("ended half-way, on demand"))

@@ -179,8 +179,8 @@ async fn stop(systemd: &Systemd, unit: &UnitName, deadline: Duration, undoing: &
 /// Has a unit run on what is there now, unless it never stopped doing so.
 async fn resume(systemd: &Systemd, unit: &UnitName, deadline: Duration, undoing: &Undoing) -> Result<bool, ChangeError> {
     let state = systemd.unit(unit).await?;
-    let is_service = unit.as_str().ends_with(".service");
-    if undoing.was_running(&state) || (!is_service && state.is_active()) {
+    // Pods' volumes hang below a mount. A socket that is open may be open as a unit file says that is gone.
+    if undoing.was_running(&state) || (unit.is_mount() && state.is_active()) {
         return Ok(false);
     }
     systemd.reset_failed(unit).await.ok();

@@ -126,7 +126,7 @@ impl Undo {
     /// Whether it stops a service: nothing that a process reads or writes is undone under its feet.
     #[must_use]
     pub fn stops_service(&self) -> bool {
-        matches!(self, Self::StopUnit { unit } if unit.as_str().ends_with(".service"))
+        matches!(self, Self::StopUnit { unit } if unit.is_service())
     }
 
     /// Whether systemd has to read its unit files again afterwards. It may have read them in the meantime for any reason.

@@ -12,10 +12,11 @@ use crate::{
 const MARKS: [&str; 2] = ["# Installed by hostlet", "# Written by hostlet"];
 
 /// Units that are the same on every host.
-const UNITS: [&str; 3] = [
+const UNITS: [&str; 4] = [
     include_str!("../../units/kubelet.service"),
     include_str!("../../units/flanneld.service"),
     include_str!("../../units/hostlet-recover.service"),
+    include_str!("../../units/hostlet-responder.service"),
 ];
 
 /// Removes the paths of the manifest, and puts back what was moved aside for them.

@@ -104,9 +104,9 @@ pub(crate) fn start_with(
     serve(conversation(config, answers))
 }
 
-/// At this address, on the loopback.
+/// At this address.
 pub(crate) fn start_at(address: SocketAddr, authority: &Authority, answers: Answers) -> Running {
-    let config = Arc::new(authority.server(&["127.0.0.1"], |_| ()));
+    let config = Arc::new(authority.server(&[&address.ip().to_string()], |_| ()));
     serve_on(TcpListener::bind(address).unwrap(), conversation(config, answers))
 }
 

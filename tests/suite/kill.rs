@@ -38,7 +38,7 @@ const PLACES: &str = "opt/hostlet opt/cni var/lib/hostlet var/lib/kubelet etc/sy
 
 /// Puts the host into a state that was saved, whatever it is in.
 const GO_BACK: &str = r#"
-    systemctl --quiet stop kubelet.service flanneld.service 2>/dev/null || true
+    systemctl --quiet stop kubelet.service flanneld.service hostlet-responder.socket 2>/dev/null || true
     awk '$5 ~ "^/var/lib/kubelet/" { print $5 }' /proc/self/mountinfo | tac | xargs --no-run-if-empty umount
     ip link delete flannel.1 2>/dev/null || true
     cd /
@@ -53,7 +53,7 @@ const SAVE: &str = r#"
     cd /
     for place in $PLACES; do if [ -e "$place" ]; then echo "$place"; fi; done | tar --create --one-file-system --file "$STATE.tar" --files-from -
     sysctl net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables >"$STATE.sysctls" 2>/dev/null || true
-    for unit in flanneld.service kubelet.service; do
+    for unit in flanneld.service kubelet.service hostlet-responder.socket; do
         if systemctl --quiet is-active $unit; then echo $unit; fi
     done >"$STATE.active""#;
 
@@ -97,7 +97,10 @@ impl Scene {
         // The newer one lies beside it on the mirror.
         let new = r#"{"kubelet":{"version":"1.36.5"}}"#;
         machine.expect(&[HOSTLET, "stand-in", "artifacts", "/srv/mirror", new]).await.unwrap();
-        let settings = "[kubelet]\nstable-window = 1\nhealth-timeout = 20\n";
+        machine.write("/etc/hostlet/mesh-key", "0123456789abcdef0123456789abcdef", 0o600).await.unwrap();
+        // A mesh of one node, which needs to ask nobody: the responder's units are installed with the rest.
+        let settings = "[kubelet]\nstable-window = 1\nhealth-timeout = 20\n\
+            [node]\nname = \"node\"\nip = \"10.77.0.2\"\n[mesh]\npeers = [{ name = \"node\", ip = \"10.77.0.2\" }]\n";
         machine.write("/etc/hostlet/hostlet.d/50-test.toml", settings, 0o600).await.unwrap();
         let sum = machine.script("sha256sum /srv/mirror/kubelet/v1.36.5/bin/linux/*/kubelet").await.unwrap();
         let newer = sum.split_whitespace().next().unwrap().to_owned();

@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at the machine from outside")]
 
 mod api_server;
+mod bundle;
 mod fetch;
 mod from_kubeadm;
 mod guard;
@@ -16,6 +17,7 @@ mod machine;
 mod namespaces;
 mod ns_discovery;
 mod ns_mesh;
+mod ns_mesh_cluster;
 mod ns_mesh_faults;
 mod ns_mesh_flood;
 mod ns_mesh_world;
@@ -37,6 +39,7 @@ mod ns_propagation;
 mod ns_tree;
 mod ns_unmount;
 mod preflight_cases;
+mod signature;
 mod sys_adopt;
 mod sys_downtime;
 mod sys_install;

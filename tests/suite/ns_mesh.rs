@@ -255,7 +255,7 @@ time.sleep(1000)";
         rules(2, "input", &["tcp dport 10250 drop", "udp dport 8285 drop"]);
         probe(1).is(
             &[
-                "tcp/10250 n1 -> n2 small: filter-on-port",
+                "tcp/10250 n1 -> n2 small: receivers-firewall",
                 "udp/8285 n1 -> n2 full: receivers-firewall",
                 "udp/8285 n1 -> n2 small: receivers-firewall",
             ],
@@ -274,8 +274,50 @@ time.sleep(1000)";
         let _kubelet = crate::ns_preflight_world::launch("ip", &["netns", "exec", "n2", "python3", "-c", script]);
         crate::ns_preflight_world::until("listening", || printed("ip netns exec n2 cat /proc/net/tcp").contains(":280A "));
         let found = probe(1);
-        found.is(&[], &["UNVERIFIED n2 (10.9.0.2): its services can be reached", "on n2: hostlet respond"]);
+        found.is(
+            &[],
+            &[
+                "UNVERIFIED n2 (10.9.0.2): its services can be reached",
+                "on n2: systemctl status hostlet-responder.socket, or hostlet respond",
+            ],
+        );
         assert_eq!(found.finding["outcome"], "unknown");
+    });
+}
+
+#[test]
+fn ns_mesh_a_missing_route_on_the_node_itself_is_a_failure_that_says_so() {
+    on_a_fresh_host(|| {
+        let cluster = nodes(2, Router);
+        let _others = cluster.others_respond();
+        sh("ip -n n1 route delete default");
+        let found = probe(1);
+        assert_eq!((found.state("n2"), &found.finding["outcome"]), ("no-route".to_owned(), &"failure".into()));
+        found.is(&[], &["FAIL n2 (10.9.2.2): no route on this node (n1) to 10.9.2.2", "on n1: ip route get 10.9.2.2"]);
+    });
+}
+
+#[test]
+fn ns_mesh_probes_leave_from_the_node_ip_on_a_host_with_two_addresses_and_a_default_route_elsewhere() {
+    on_a_fresh_host(|| {
+        let cluster = nodes(2, Bridge);
+        // Another link with the default route, and a second address on the link of the nodes, which comes first there.
+        sh("ip netns add elsewhere
+            ip link add w0 netns n1 type veth peer name w0 netns elsewhere
+            ip -n n1 address add 192.0.2.1/24 dev w0 && ip -n n1 link set w0 up && ip -n elsewhere link set w0 up
+            ip -n n1 route add default via 192.0.2.2
+            ip -n n1 address flush dev eth0
+            ip -n n1 address add 10.9.0.101/24 dev eth0 && ip -n n1 address add 10.9.0.1/24 dev eth0");
+        let _others = cluster.others_respond();
+        // What does not come from the node's address is dropped, and does not count.
+        rules(2, "input", &["ip saddr != 10.9.0.1 ip saddr != 127.0.0.1 counter drop"]);
+        probe(1).is(&[], &["6 passed"]);
+        let listed = printed("ip netns exec n2 nft list ruleset");
+        assert!(listed.contains("counter packets 0 bytes 0 drop"), "{listed}");
+        // And it answers from there.
+        rules(2, "input", &[]);
+        let _first = respond(1);
+        probe(2).is(&[], &["6 passed"]);
     });
 }
 
@@ -301,8 +343,7 @@ fn ns_mesh_a_wrong_key_a_stranger_and_a_key_that_others_can_read_are_refused() {
         cluster.configure(2, "", "key-file = \"/mnt/host/other-key\"");
         let others = cluster.others_respond();
         let found = probe(1);
-        // The kubelet's port can be reached, which is all that is known.
-        assert_eq!(found.state("n2"), "no-responder", "{}", found.text());
+        assert_eq!(found.state("n2"), "silent", "{}", found.text());
         assert!(found.text().contains("the same mesh.key-file"), "{}", found.text());
         drop(others);
         sh("chmod 640 /mnt/host/key");

@@ -81,7 +81,7 @@ impl Cluster {
             .collect();
         let (address, role, peers) = (self.address(node), role(node), peers.join(", "));
         let text = format!(
-            "[node]\nname = \"n{node}\"\nip = \"{address}\"\nrole = \"{role}\"\n\
+            "sources.flannel-cni.trust-on-first-use = true\n[node]\nname = \"n{node}\"\nip = \"{address}\"\nrole = \"{role}\"\n\
              [flannel]\ndatastore = \"etcd\"\netcd.endpoints = [\"https://10.9.0.1:2379\"]\n{flannel}\n\
              [runtime]\nsocket = \"/mnt/host/cri.sock\"\n\
              [mesh]\npeers = [{peers}]\n{}\n{}\n{mesh}\n",

@@ -19,7 +19,7 @@ const HOSTLET: &str = env!("CARGO_BIN_EXE_hostlet");
 /// Everything that checks look at, as far as it can be had here.
 fn configure() {
     fs::create_dir_all("/etc/hostlet").unwrap();
-    let settings = "[node]\nname = \"node-07\"\n[kubelet]\nroot-dir = \"/mnt/host/kubelet\"\n\
+    let settings = "sources.flannel-cni.trust-on-first-use = true\n[node]\nname = \"node-07\"\n[kubelet]\nroot-dir = \"/mnt/host/kubelet\"\n\
         [kubelet.config]\nprotectKernelDefaults = true\n\
         [flannel]\nbackend = \"udp\"\ndatastore = \"etcd\"\n[flannel.etcd]\nendpoints = \"https://10.0.1.2:2379\"\n\
         [runtime]\nsocket = \"/mnt/host/cri.sock\"\n";

@@ -3,8 +3,8 @@
 use std::{fs, path::Path, time::Instant};
 
 use hostlet::{
-    config::{Source, UrlTemplate},
-    model::{Component, Digest},
+    config::{Location, Source, UrlTemplate},
+    model::{Component, Digest, SignaturePolicy},
     preflight::{Outcome, Subject},
 };
 
@@ -21,7 +21,21 @@ fn digest() -> Digest {
 fn kubelet_from(url: &str) -> Subject {
     let mut subject = subject();
     let url: UrlTemplate = url.parse().unwrap();
-    subject.settings.sources.components.insert(Component::Kubelet, Source { url, digest: Some(digest()) });
+    let source = Source {
+        locations: vec![Location::of(url)],
+        digest: Some(digest()),
+        trust_on_first_use: false,
+        signature: SignaturePolicy::Off,
+    };
+    subject.settings.sources.components.insert(Component::Kubelet, source);
+    subject
+}
+
+/// The kubelet comes from the first of these that has it.
+fn kubelet_from_any(urls: &[&str]) -> Subject {
+    let mut subject = kubelet_from(urls[0]);
+    let source = subject.settings.sources.components.get_mut(&Component::Kubelet).unwrap();
+    source.locations = urls.iter().map(|url| Location::of(url.parse().unwrap())).collect();
     subject
 }
 
@@ -56,7 +70,7 @@ fn ns_a_source_that_does_not_answer_is_named_with_the_cause() {
         fails(from_mirror(&url, &authority), "sources", "kubelet: https://127.0.0.1:");
         fails(from_mirror(&url, &authority), "sources", "the source answered 404");
         let found = fails(kubelet_from(&url), "sources", "the source cannot be trusted");
-        assert!(found.remedy.unwrap().contains("sources.ca_file"));
+        assert!(found.remedy.unwrap().contains("sources.ca-file"));
         fails(kubelet_from("https://127.0.0.1:1/kubelet"), "sources", "no connection: ");
     });
 }
@@ -123,5 +137,20 @@ fn ns_a_source_that_sends_a_page_for_people_is_a_warning() {
         let authority = Authority::with("mirror", |_| ());
         let server = start(&authority, Answers::from([("/kubelet.html", (200, "<html>".to_owned()))]));
         ends(from_mirror(&format!("{}/kubelet.html", server.url()), &authority), "sources", &Outcome::Warning, "an HTML page");
+    });
+}
+
+#[test]
+fn ns_one_source_of_several_that_answers_is_enough_and_the_others_are_told() {
+    on_a_fresh_host(|| {
+        fs::write("/mnt/host/kubelet", "a kubelet").unwrap();
+        let (down, up) = ("https://127.0.0.1:1/kubelet", "file:///mnt/host/kubelet");
+        passes(kubelet_from_any(&[down, up]), "sources", "kubelet also comes from https://127.0.0.1:1/kubelet: no connection");
+        let found = fails(kubelet_from_any(&[down, "file:///mnt/host/absent"]), "sources", "no connection: ");
+        assert!(
+            found.observed.contains("/mnt/host/absent") && found.remedy.unwrap().lines().count() == 2,
+            "{}",
+            found.observed
+        );
     });
 }

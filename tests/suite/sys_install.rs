@@ -73,6 +73,55 @@ async fn sys_a_fresh_install_brings_both_units_up_and_a_second_one_touches_nothi
     assert!(difference.is_empty(), "{difference}");
     let plan = machine.run(&[HOSTLET, "plan", "--exit-code"]).await.unwrap();
     assert!(plan.status.success() && plan.stdout.contains("Nothing to do"), "{plan}");
+    from_a_bundle_without_any_route(&machine).await;
+}
+
+/// The same node again, on the same machine: with nothing but a bundle, which is the only thing that has the artifacts.
+async fn from_a_bundle_without_any_route(machine: &Machine) {
+    let made = machine.run(&[HOSTLET, "bundle", "create", "-o", "/srv/node.bundle"]).await.unwrap();
+    assert!(made.status.success(), "{made}");
+    let digest = made.stdout.split("sources.bundle-digest = \"").nth(1).unwrap().split('"').next().unwrap();
+    machine.expect(&[HOSTLET, "uninstall"]).await.unwrap();
+    // The mirror goes on as the API server, which a node without internet has, too. It has no artifacts any more.
+    machine
+        .script(
+            "rm -rf /var/cache/hostlet /srv/mirror/kubelet /srv/mirror/flanneld /srv/mirror/cni*
+            ip -4 -brief address show scope global | awk '{ print $3 }' | cut -d/ -f1 | head -n1 > /srv/address
+            ip route flush table main; ip -6 route flush table main",
+        )
+        .await
+        .unwrap();
+    assert_eq!(machine.script("ip route; ls /srv/mirror | grep -E 'kubelet|flanneld|cni' || true").await.unwrap(), "");
+    let address = machine.read("/srv/address").await.unwrap();
+    let node = format!(
+        "[node]\nip = \"{0}\"\n[flannel]\ninterface = \"{0}\"\n\
+         [[preflight.waive]]\ncheck = \"route\"\nreason = \"this network has no gateway\"\n",
+        address.trim()
+    );
+    machine.write("/etc/hostlet/hostlet.d/60-air-gap.toml", node, 0o600).await.unwrap();
+
+    let output = install(machine, &[]).await;
+    assert_eq!(output.status.code(), Some(3), "without the bundle there is no way: {output}");
+    let other = format!("sources.bundle-digest={}", "0".repeat(64));
+    let output = install(machine, &["--bundle", "/srv/node.bundle", "--set", &other]).await;
+    assert_eq!(output.status.code(), Some(3), "{output}");
+    assert!(output.stderr.contains("another than the one that is pinned"), "{output}");
+    let pinned = format!("sources.bundle-digest={digest}");
+    let preflight = machine
+        .run(&[HOSTLET, "preflight", "--bundle", "/srv/node.bundle", "--set", &pinned, "--output", "json"])
+        .await
+        .unwrap();
+    let report: Value = serde_json::from_str(preflight.stdout.lines().last().unwrap()).unwrap();
+    let sources = report["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == "sources").unwrap();
+    assert_eq!(sources["outcome"], "pass", "{report:#}");
+    let output = install(machine, &["--bundle", "/srv/node.bundle", "--set", &pinned]).await;
+    assert!(output.status.success(), "{output}");
+    let active = machine.expect(&["systemctl", "is-active", "kubelet.service", "flanneld.service"]).await.unwrap();
+    assert_eq!(active, "active\nactive\n");
+    // Nobody signed the stand-ins: that is told, too.
+    assert_eq!(result(machine).await["signatures"]["kubelet"]["state"], "unverified");
+    let status = machine.expect(&[HOSTLET, "status"]).await.unwrap();
+    assert!(status.contains("who signed it is not verified: no signature was found"), "{status}");
 }
 
 #[tokio::test]
@@ -169,6 +218,47 @@ async fn sys_what_the_mirror_serves_wrongly_is_refused_before_anything_is_change
     }
     let partial = machine.script("ls /var/cache/hostlet | grep -c partial || true").await.unwrap();
     assert!(partial.trim().parse::<u32>().unwrap() <= 1, "only the truncated download may be resumed later: {partial}");
+    // Without its pin the plugin's digest is the one published beside it, once that is allowed.
+    let unpin = format!("sed -i '/^\\[sources.flannel-cni\\]/,/^\\[/{{/^digest/d}}' {CONFIGURATION}");
+    machine.script(&unpin).await.unwrap();
+    let output = install(&machine, &[]).await;
+    assert_refused(&machine, &before, &output, 2, &["nobody vouches for flannel-cni", "trust-on-first-use = true"]).await;
+    drop_in(&machine, "[sources]\nattempts = 2\nflannel-cni.trust-on-first-use = true\n").await;
+    machine.script("cd /srv/mirror/cni-plugin/v*/ && sha256sum *.tgz > \"$(ls *.tgz).sha256\"").await.unwrap();
+    killed_at_90_percent_it_goes_on_there(&machine, kubelet).await;
+    let trusted = machine
+        .script("grep ^flannel-cni, /var/lib/hostlet/trusted.csv; cat /srv/mirror/cni-plugin/v*/*.sha256")
+        .await
+        .unwrap();
+    let (recorded, published) = trusted.trim().split_once('\n').unwrap();
+    assert!(recorded.ends_with(published.split_whitespace().next().unwrap()), "{trusted}");
+    // What is published later is not asked for any more.
+    machine.script("echo 0000 > \"$(ls /srv/mirror/cni-plugin/v*/*.sha256)\"").await.unwrap();
+    let output = install(&machine, &["--reinstall"]).await;
+    assert!(output.status.success(), "{output}");
+}
+
+/// The real program, ended by SIGKILL, and its next run.
+async fn killed_at_90_percent_it_goes_on_there(machine: &Machine, kubelet: &str) {
+    machine.write("/srv/mirror/faults.json", format!("{{\"{kubelet}\": {{\"stall-at\": 90}}}}"), 0o644).await.unwrap();
+    let script = format!(
+        "rm -rf /var/cache/hostlet
+        size=$(stat -c %s /srv/mirror{kubelet})
+        digest=$(sha256sum /srv/mirror{kubelet} | cut -d' ' -f1)
+        {HOSTLET} install & pid=$!
+        until [ \"$(stat -c %s /var/cache/hostlet/$digest.partial || echo 0)\" -ge $((size / 100 * 90)) ]; do sleep 0.1; done
+        kill -KILL $pid
+        ! wait $pid
+        [ ! -e /var/cache/hostlet/$digest ]
+        rm /srv/mirror/faults.json
+        {HOSTLET} install >&2
+        from=$(journalctl --unit hostlet-mirror --output cat | sed -n 's|^mirror: GET {kubelet} from byte ||p' | tail -1)
+        echo $(((size - from) * 100 / size))"
+    );
+    let again = machine.script(&script).await.unwrap();
+    let percent: u32 = again.lines().last().unwrap().trim().parse().unwrap();
+    println!("killed at 90% of a download: {percent}% of the bytes were sent again");
+    assert!(percent <= 15, "{again}");
 }
 
 #[tokio::test]

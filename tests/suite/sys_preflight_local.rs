@@ -34,7 +34,7 @@ async fn sys_sandboxed_units_are_named_with_the_file() {
 #[tokio::test]
 async fn sys_iptables_rules_in_both_backends_are_warned_of() {
     let machine = booted().await;
-    let settings = "[kubelet.config]\nfailCgroupV1 = false\n\
+    let settings = "sources.flannel-cni.trust-on-first-use = true\n[kubelet.config]\nfailCgroupV1 = false\n\
         [flannel]\ndatastore = \"etcd\"\n[flannel.etcd]\nendpoints = \"https://10.0.1.2:2379\"\n";
     machine.write("/etc/hostlet/hostlet.toml", settings, 0o644).await.unwrap();
     ended(&preflight(&machine).await, "iptables-backend", "pass", "/usr/sbin/iptables (nft)");

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::{
     config::{
-        catalog,
+        catalog::Catalog,
         given::Field,
         problems::Problems,
         raw::{BackendKind, DatastoreKind, RawEtcd, RawFlannel},
@@ -19,9 +19,14 @@ const OFF: &str = "without flannel: [flannel] enabled = false";
 ///
 /// A standalone kubelet has no API server for flannel to keep its leases in, so that a configuration which says nothing
 /// about either means none; one that mentions [flannel] without a [cluster] has to say how it is meant.
-pub(super) fn flannel(raw: RawFlannel, cluster: Option<&Cluster>, problems: &mut Problems<'_>) -> Option<Flannel> {
+pub(super) fn flannel(
+    raw: RawFlannel,
+    cluster: Option<&Cluster>,
+    catalog: &Catalog,
+    problems: &mut Problems<'_>,
+) -> Option<Flannel> {
     let enabled = problems.value(raw.enabled);
-    let version = problems.value(raw.version).or_else(|| catalog::default_version(Component::Flanneld));
+    let version = problems.value(raw.version).or_else(|| catalog.default_version(Component::Flanneld));
     let network = network_of(raw.network, true, problems).or_else(|| "10.244.0.0/16".parse().ok());
     let ipv6_network = network_of(raw.ipv6_network, false, problems);
     let kind = problems.value(raw.backend).unwrap_or(BackendKind::Vxlan);

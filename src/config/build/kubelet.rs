@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     config::{
-        catalog,
+        catalog::Catalog,
         given::Field,
         nouns::{AbsolutePath, Seconds},
         problems::Problems,
@@ -17,8 +17,8 @@ use crate::{
     model::{Component, Version},
 };
 
-pub(super) fn kubelet(raw: RawKubelet, problems: &mut Problems<'_>) -> Option<Kubelet> {
-    let version = version(raw.version, problems);
+pub(super) fn kubelet(raw: RawKubelet, catalog: &Catalog, problems: &mut Problems<'_>) -> Option<Kubelet> {
+    let version = version(raw.version, catalog, problems);
     let root_directory = root_directory(raw.root_dir, problems);
     check_config(&raw.config.0, problems);
     let extra_args = extra_args(raw.extra_args, problems);
@@ -49,14 +49,14 @@ pub(super) fn within(
     default
 }
 
-fn version(field: Field<Version>, problems: &mut Problems<'_>) -> Option<Version> {
+fn version(field: Field<Version>, catalog: &Catalog, problems: &mut Problems<'_>) -> Option<Version> {
     const OLDEST: Version = Version::new(1, 33, 0);
-    let Some((version, at)) = problems.located(field) else { return catalog::default_version(Component::Kubelet) };
+    let Some((version, at)) = problems.located(field) else { return catalog.default_version(Component::Kubelet) };
     if version.major() == 1 && version >= OLDEST {
         return Some(version);
     }
     let problem = problems.add(&at, format!("hostlet does not run kubelet {version}"));
-    let known: Vec<_> = catalog::versions(Component::Kubelet).iter().rev().take(6).map(Version::to_string).collect();
+    let known: Vec<_> = catalog.versions(Component::Kubelet).iter().rev().take(6).map(Version::to_string).collect();
     problem.help.push(format!("allowed is 1.33.0 or newer, of major version 1; the newest it knows: {}", known.join(", ")));
     None
 }

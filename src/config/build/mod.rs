@@ -7,26 +7,28 @@ mod kubelet;
 mod mesh;
 mod node;
 mod preflight;
+mod signature;
 
 use std::path::PathBuf;
 
 use super::{
+    catalog::Catalog,
     problems::Problems,
-    raw::{Raw, RawRuntime},
+    raw::{Raw, RawPeer, RawRuntime},
     settings::{Runtime, Settings},
 };
 
 /// The settings, if nothing about them was wrong; every mistake is in `problems`.
-pub(super) fn settings(raw: Raw, problems: &mut Problems<'_>) -> Option<Settings> {
+pub(super) fn settings(raw: Raw, listed: Vec<RawPeer>, catalog: Catalog, problems: &mut Problems<'_>) -> Option<Settings> {
     let node = node::node(raw.node, problems);
     let cluster = cluster::cluster(raw.cluster, problems);
-    let kubelet = kubelet::kubelet(raw.kubelet, problems);
-    let flannel = flannel::flannel(raw.flannel, cluster.as_ref(), problems);
-    let cni = artifacts::cni(raw.cni, problems);
+    let kubelet = kubelet::kubelet(raw.kubelet, &catalog, problems);
+    let flannel = flannel::flannel(raw.flannel, cluster.as_ref(), &catalog, problems);
+    let cni = artifacts::cni(raw.cni, &catalog, problems);
     let runtime = runtime(raw.runtime, problems);
-    let sources = artifacts::sources(raw.sources, problems);
+    let sources = artifacts::sources(raw.sources, catalog, problems);
     let preflight = preflight::preflight(raw.preflight, problems);
-    let mesh = mesh::mesh(raw.mesh, problems);
+    let mesh = mesh::mesh(raw.mesh, listed, flannel.as_ref(), problems);
     if !problems.is_empty() {
         return None;
     }

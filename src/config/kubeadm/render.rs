@@ -49,10 +49,15 @@ impl Join {
             "runtime",
             vec![("socket", self.cri_socket.clone().map(Value::String)), ("unit", self.unit().map(Value::from))],
         );
+        // No catalog has this plugin's digest, and a configuration that needs a second look at once is none.
+        let trusting = Table::from_iter([("trust-on-first-use".to_owned(), Value::Boolean(true))]);
+        section("sources", vec![("flannel-cni", Some(Value::Table(trusting)))]);
         let mut text = "# Made by `hostlet config from`; `hostlet config example` explains every key.\n".to_owned();
         let network = "flannel's own token goes into the file that flannel.token-file names; where the cluster's network runs as \
                        pods, say enabled = false there instead";
-        for note in self.notes.iter().map(String::as_str).chain([network]) {
+        let trust = "the digest of flannel's CNI plugin is taken from the file beside it, once, and pinned from then on; \
+                     pin it yourself with sources.flannel-cni.digest";
+        for note in self.notes.iter().map(String::as_str).chain([network, trust]) {
             text.push_str(&format!("# {note}\n"));
         }
         text + "\n" + &configuration.to_string()

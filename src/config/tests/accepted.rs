@@ -8,7 +8,7 @@ use crate::{
 
 #[test]
 fn the_minimal_configuration_has_sensible_defaults_for_the_rest() {
-    assert!(config::minimal().lines().count() <= 10);
+    assert!(config::minimal().lines().count() <= 12);
     let settings = accepted(config::minimal());
     let cluster = settings.cluster.as_ref().unwrap();
     assert_eq!(cluster.server.as_str(), "https://10.0.1.1:6443/");
@@ -44,7 +44,9 @@ fn nothing_at_all_is_a_standalone_kubelet_without_flannel() {
 
 #[test]
 fn standalone_with_etcd_has_flannel() {
-    let settings = accepted("[flannel]\ndatastore = \"etcd\"\netcd.endpoints = \"http://10.0.1.2:2379\"");
+    let settings = accepted(
+        "sources.flannel-cni.trust-on-first-use = true\n[flannel]\ndatastore = \"etcd\"\netcd.endpoints = \"http://10.0.1.2:2379\"",
+    );
     let Datastore::Etcd { endpoints, prefix, tls } = settings.flannel.unwrap().datastore else { panic!("not etcd") };
     assert_eq!((endpoints.len(), prefix.as_str(), tls.is_none()), (1, "/coreos.com/network", true));
 }
@@ -136,17 +138,16 @@ fn the_dns_address_follows_the_services_network() {
 }
 
 #[test]
-fn a_pin_comes_before_the_catalog_and_the_sidecar_is_offered_where_there_is_one() {
+fn a_pin_comes_before_the_catalog_and_published_checksums_are_offered_where_they_are_allowed() {
     let settings = accepted(config::minimal());
     let (digest, origin) = settings.pinned(Component::Kubelet, Architecture::Amd64).unwrap();
     assert_eq!((&digest.to_string()[..8], origin), ("cf2562db", DigestOrigin::Catalog));
     assert_eq!(settings.pinned(Component::FlannelCni, Architecture::Amd64), None);
-    let sidecar = settings.sidecar(Component::FlannelCni, Architecture::Arm64).unwrap();
-    assert!(
-        sidecar.as_str().ends_with("/v1.9.1-flannel1/cni-plugin-flannel-linux-arm64-v1.9.1-flannel1.tgz.sha256"),
-        "{sidecar}"
-    );
-    assert_eq!(settings.sidecar(Component::Flanneld, Architecture::Amd64), None);
+    let files = settings.checksum_files(Component::FlannelCni, Architecture::Arm64);
+    let ends: Vec<_> = files.iter().map(|site| site.url.path().rsplit_once('/').unwrap().1).collect();
+    let old_name = "cni-plugin-flannel-linux-arm64-v1.9.1-flannel1.tgz.sha256";
+    assert_eq!(ends, ["cni-plugin-flannel-linux-arm64-v1.9.1.tgz.sha256", old_name]);
+    assert_eq!(settings.checksum_files(Component::Kubelet, Architecture::Amd64), []);
 
     let pin = "ab".repeat(32);
     let text = format!("[sources.flanneld]\ndigest = \"sha256:{pin}\"\nurl = \"file:///srv/flanneld?v={{version}}\"");
@@ -156,10 +157,11 @@ fn a_pin_comes_before_the_catalog_and_the_sidecar_is_offered_where_there_is_one(
 }
 
 #[test]
-fn a_sidecars_url_keeps_the_query() {
-    let settings = accepted("[sources.kubelet]\nurl = \"https://mirror/{arch}/kubelet?sig=1\"");
-    let sidecar = settings.sidecar(Component::Kubelet, Architecture::Amd64).unwrap();
-    assert_eq!(sidecar.as_str(), "https://mirror/amd64/kubelet.sha256?sig=1");
+fn a_checksum_files_url_keeps_the_query_and_is_never_plain_http() {
+    let url = "[{ url = \"http://m/x\", allow-http = true }, \"https://mirror/{arch}/kubelet?sig=1\"]";
+    let settings = accepted(&format!("[sources.kubelet]\nurl = {url}\ntrust-on-first-use = true"));
+    let files = settings.checksum_files(Component::Kubelet, Architecture::Amd64);
+    assert_eq!(files.iter().map(|site| site.url.as_str()).collect::<Vec<_>>(), ["https://mirror/amd64/kubelet.sha256?sig=1"]);
 }
 
 #[test]
@@ -167,7 +169,8 @@ fn a_version_outside_the_catalog_is_taken_with_a_pin() {
     let text = config::minimal().replace("[flannel]", "[flannel]\nversion = \"0.28.9\"");
     let pinned = format!("{text}\n[sources.flanneld]\ndigest = \"{}\"", "0".repeat(64));
     assert_eq!(accepted(&pinned).flannel.unwrap().version, Version::new(0, 28, 9));
-    assert_eq!(accepted("[kubelet]\nversion = \"1.37.1\"").kubelet.version, Version::new(1, 37, 1));
+    let trusting = "[kubelet]\nversion = \"1.37.1\"\n[sources.kubelet]\ntrust-on-first-use = true";
+    assert_eq!(accepted(trusting).kubelet.version, Version::new(1, 37, 1));
 }
 
 #[test]
@@ -178,6 +181,45 @@ fn the_mesh_is_none_without_its_section_and_has_defaults_with_it() {
     assert_eq!(mesh.key_file, std::path::Path::new("/etc/hostlet/mesh-key"));
     assert_eq!((mesh.wait_for, mesh.wait_timeout), (config::WaitFor::All, std::time::Duration::from_mins(5)));
     assert_eq!(mesh.peers[0].role, Role::Worker);
+}
+
+#[test]
+fn peers_of_a_file_are_added_to_those_of_the_fragments() {
+    let main = format!(
+        "{}\n[mesh]\npeers-file = \"/etc/hostlet/peers.toml\"\npeers = [{{ name = \"a\", ip = \"10.0.1.1\" }}]",
+        config::minimal()
+    );
+    let fragments = vec![Fragment { name: "hostlet.toml".to_owned(), text: main }];
+    let read = |text: Result<&str, &str>| {
+        let configuration = config::Configuration::new(std::path::Path::new("hostlet.toml"), fragments.clone(), Vec::new());
+        let path = configuration.peers_file().unwrap();
+        let text = text.map(str::to_owned).map_err(str::to_owned);
+        configuration.with_peers(config::PeersFile { path, text }).settings()
+    };
+    let listed = "peers = [{ name = \"a\", ip = \"10.0.1.1\" }, { name = \"b\", ip = \"10.0.1.2\", role = \"control-plane\" }]";
+    for text in [listed, "[[peers]]\nname = \"b\"\nip = \"10.0.1.2\"\nrole = \"control-plane\""] {
+        let mesh = read(Ok(text)).unwrap().mesh.unwrap();
+        let names: Vec<_> = mesh.peers.iter().map(|peer| (peer.name.as_str(), peer.role)).collect();
+        assert_eq!(names, [("a", Role::Worker), ("b", Role::ControlPlane)]);
+    }
+    for (text, says) in [
+        (Err("no such file"), ["hostlet.toml:", "/etc/hostlet/peers.toml cannot be used: no such file"]),
+        (Ok("peers = [{ name = \"a\", ip = \"10.0.1.9\" }]"), ["/etc/hostlet/peers.toml:1:19", "the peer a is given twice"]),
+        (Ok("nodes = []"), ["/etc/hostlet/peers.toml:1:1", "unknown key \"nodes\""]),
+        (Ok("peers = ["), ["/etc/hostlet/peers.toml:1:", "not TOML"]),
+        (Ok("[[peers]]\nname = \"b\"\nip = \"10.0.1.300\""), ["/etc/hostlet/peers.toml:3:6", "10.0.1.300"]),
+    ] {
+        let said = read(text).unwrap_err().to_string();
+        assert!(says.iter().all(|part| said.contains(part)), "{said}");
+    }
+}
+
+#[test]
+fn the_clusters_nodes_may_be_the_peers_and_large_clusters_are_sampled_as_the_user_says() {
+    let mesh =
+        with("[mesh]\npeers-from = \"api-server\"\nsample = { threshold = 50 }\nwait-for = \"w-1\"").unwrap().mesh.unwrap();
+    assert_eq!((mesh.peers.len(), mesh.peers_from), (0, Some(config::PeersFrom::ApiServer)));
+    assert_eq!(mesh.sample, config::Sample { threshold: 50, size: 20 });
 }
 
 #[test]

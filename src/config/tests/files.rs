@@ -31,6 +31,7 @@ fn the_example_shows_the_defaults() {
         (format!("{:?}", shown.kubelet.health_timeout), format!("{:?}", plain.kubelet.health_timeout)),
         (format!("{:?}", shown.kubelet.stable_window), format!("{:?}", plain.kubelet.stable_window)),
         (format!("{:?}", shown.sources.attempts), format!("{:?}", plain.sources.attempts)),
+        (format!("{:?}", shown.sources.minimum_rate), format!("{:?}", plain.sources.minimum_rate)),
         (format!("{:?}", shown.sources.stall_timeout), format!("{:?}", plain.sources.stall_timeout)),
         (format!("{:?}", shown.cluster.as_ref().unwrap().dns), format!("{:?}", plain.cluster.as_ref().unwrap().dns)),
         (format!("{:?}", shown.cluster.as_ref().unwrap().domain), format!("{:?}", plain.cluster.as_ref().unwrap().domain)),
@@ -39,8 +40,9 @@ fn the_example_shows_the_defaults() {
     }
     let (shown, plain) = (shown.flannel.unwrap(), plain.flannel.unwrap());
     assert_eq!((shown.version, shown.network, shown.backend), (plain.version, plain.network, plain.backend));
-    let urls =
-        |settings: &config::Settings| settings.sources.components.values().map(|source| source.url.clone()).collect::<Vec<_>>();
+    let urls = |settings: &config::Settings| {
+        settings.sources.components.values().map(|source| source.locations.clone()).collect::<Vec<_>>()
+    };
     assert_eq!(urls(&accepted(&uncommented())), urls(&accepted(config::minimal())));
 }
 

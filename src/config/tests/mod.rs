@@ -5,6 +5,8 @@ mod files;
 mod properties;
 mod refused;
 mod refused_together;
+mod signatures;
+mod sources;
 
 use super::{ConfigError, Fragment, Problem, Settings};
 

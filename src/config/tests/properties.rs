@@ -30,7 +30,7 @@ fn well_formed() -> impl Strategy<Value = String> {
 /// What fragments amount to when they are laid over each other.
 fn merged(texts: &[&str]) -> toml::Table {
     let fragments: Vec<Fragment> = texts.iter().map(|text| fragment(text)).collect();
-    let texts = Texts::new(&fragments, &[]);
+    let texts = Texts::new(&fragments, &[], None);
     let mut result = toml::de::DeTable::new();
     for tree in texts.trees() {
         merge(&mut result, tree.ok().unwrap());
@@ -83,7 +83,7 @@ proptest! {
     ) {
         let address = std::net::Ipv4Addr::from_bits(address | 0x0100_0000 & 0x7fff_ffff);
         let text = format!(
-            "[node]\nname = {name:?}\n[kubelet]\nhealth-timeout = {seconds}\n[flannel]\ndatastore = \"etcd\"\n\
+            "sources.flannel-cni.trust-on-first-use = true\n[node]\nname = {name:?}\n[kubelet]\nhealth-timeout = {seconds}\n[flannel]\ndatastore = \"etcd\"\n\
              etcd.endpoints = [\"https://{address}:{port}\"]\nport = {port}\nvni = {vni}\n"
         );
         let settings = config::parse(&[fragment(&text)], &[]).unwrap();

@@ -23,8 +23,8 @@ fn refused(text: &str, offending: &str, says: &[&str]) {
 fn a_problem_is_shown_with_its_line_and_what_is_allowed() {
     let text = minimal().replace("server", "sever");
     let shown = problem(parse(&text)).to_string();
-    let expected = "/etc/hostlet/hostlet.toml:3:1: unknown key \"sever\" in [cluster]\n \
-                    3 | sever = \"https://10.0.1.1:6443\"\n   \
+    let expected = "/etc/hostlet/hostlet.toml:7:1: unknown key \"sever\" in [cluster]\n \
+                    7 | sever = \"https://10.0.1.1:6443\"\n   \
                     | ^^^^^\n  \
                     did you mean \"server\"?\n  \
                     allowed here: server, ca-file, ca, ca-hash, token-file, dns, domain, service-cidr";
@@ -285,6 +285,13 @@ fn the_meshs_values_are_refused_with_what_is_allowed() {
         &["c is not one of mesh.peers", "all, control-plane, or a list of a"],
     );
     refused(&format!("{one}\nwait-timeout = \"25h\""), "\"25h\"", &["is not a duration from 0ns to 86400s"]);
+    refused(&format!("{one}\npeers-from = \"etcd\""), "\"etcd\"", &["a source of peers", "api-server"]);
+    refused(&format!("{one}\npeers-file = \"peers.toml\""), "\"peers.toml\"", &["an absolute path"]);
+    refused(&format!("{one}\nsample = {{ size = 7 }}"), "7", &["7 is not a number from 8 to 1000"]);
+    let without =
+        "[flannel]\ndatastore = \"etcd\"\netcd.endpoints = \"https://10.0.0.1:2379\"\n[mesh]\npeers-from = \"api-server\"";
+    let unasked = super::problem(parse(without)).to_string();
+    assert!(unasked.contains("flannel has none") && unasked.contains("token-file"), "{unasked}");
     refused(&format!("{one}\nport = 0"), "0", &["mesh.port"]);
     refused(&format!("{one}\nkey-file = \"key\""), "\"key\"", &["an absolute path"]);
     refused(&format!("{one}\nextra-ports = [{{ port = \"9100\" }}]"), "\"9100\"", &["tcp/8080"]);

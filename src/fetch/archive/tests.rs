@@ -6,9 +6,9 @@ use tar::{Builder, EntryType, Header};
 
 use super::*;
 use crate::{
-    fetch::{FetchError, Verified},
+    fetch::{FetchError, Verified, Vouched, verified::Whole},
     host::files,
-    model::{Architecture, Artifact, Component, Digest, DigestOrigin},
+    model::{Architecture, Artifact, Component, Digest, DigestOrigin, SignaturePolicy},
 };
 
 /// What the CNI plugins' archive is unpacked for.
@@ -69,7 +69,9 @@ impl Place {
             digest: Digest::of(archive),
             origin: DigestOrigin::Catalog,
         };
-        Verified::in_cache(&artifact, &path).unwrap().unwrap()
+        let whole = Whole::in_cache(&artifact, &path).unwrap().unwrap();
+        let vouched = Vouched::not_asked(&SignaturePolicy::Off, &artifact.digest).unwrap();
+        Verified::new(whole, vouched).unwrap().unwrap()
     }
 
     fn unpack(&self, archive: &[u8]) -> Result<Vec<Unpacked>, FetchError> {
@@ -197,6 +199,17 @@ fn members_that_unfold_to_too_much_are_refused() {
 }
 
 #[test]
+fn a_bomb_is_refused_by_how_much_larger_it_gets_wherever_it_stands() {
+    let zeros = vec![0; 40 << 20];
+    for name in ["README.md", "bridge"] {
+        let archive = gzip(&archive_with(|tar| add(tar, name, &zeros)));
+        assert!(archive.len() < 600_000, "{}", archive.len());
+        let error = Place::new().refused(&archive);
+        assert!(error.contains(&format!("the archive unfolds to more than {} bytes", limit(archive.len() as u64))), "{error}");
+    }
+}
+
+#[test]
 fn bytes_after_the_archive_count_for_the_digest_and_for_nothing_else() {
     let place = Place::new();
     let mut archive = gzip(&archive_with(|_| ()));
@@ -264,6 +277,30 @@ proptest! {
         }
         tar.truncate(cut.max(512));
         all_or_none(&gzip(&tar))?;
+    }
+
+    #[test]
+    fn no_name_or_kind_of_an_unwanted_member_leads_outside(
+        names in prop::collection::vec("(\\.\\./|/|\\./|etc/|x/){0,6}[a-z.]{1,8}/?", 1..5),
+        kinds in prop::collection::vec(prop::sample::select(vec![b'0', b'1', b'2', b'3', b'4', b'5', b'6', b'7', b'S', b'x', b'V']), 1..5),
+    ) {
+        let archive = archive_with(|tar| {
+            for (name, kind) in names.iter().zip(&kinds) {
+                let mut header = header(EntryType::new(*kind), 0);
+                header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+                header.as_old_mut().linkname[..11].copy_from_slice(b"/etc/passwd");
+                header.set_cksum();
+                tar.append(&header, &[][..]).unwrap();
+            }
+        });
+        all_or_none(&gzip(&archive))?;
+    }
+
+    #[test]
+    fn an_archive_may_unfold_to_fifty_times_its_size_within_bounds(compressed: u64) {
+        let allowed = limit(compressed);
+        prop_assert!((SMALL..=WHOLE).contains(&allowed));
+        prop_assert!(allowed == SMALL || allowed == WHOLE || allowed == compressed * RATIO);
     }
 
     #[test]

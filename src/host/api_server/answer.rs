@@ -1,5 +1,7 @@
 //! What the API server's answers say, as far as it matters here.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::model::Version;
@@ -50,6 +52,56 @@ pub(super) fn version(body: &[u8]) -> Option<Version> {
     Some(Version::new(number(&info.major)?, number(&info.minor)?, 0))
 }
 
+/// A Node of a list: what makes it a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedNode {
+    /// Its name.
+    pub name: String,
+    /// Its condition `Ready` is true.
+    pub is_ready: bool,
+    /// It has the label node-role.kubernetes.io/control-plane, or that of older clusters.
+    pub is_control_plane: bool,
+    /// Its addresses in the cluster (`InternalIP`).
+    pub addresses: Vec<String>,
+}
+
+/// A page of the list of Nodes.
+pub(super) struct Page {
+    pub(super) nodes: Vec<ListedNode>,
+    /// Asks for the next page; empty where this is the last.
+    pub(super) next: String,
+}
+
+#[derive(Deserialize)]
+struct List {
+    kind: String,
+    #[serde(default)]
+    metadata: ListMeta,
+    // null where Go has an empty list.
+    items: Option<Vec<Item>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListMeta {
+    #[serde(rename = "continue")]
+    next: String,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct ObjectMeta {
+    name: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
 #[derive(Deserialize)]
 struct Object {
     kind: String,
@@ -78,11 +130,30 @@ struct Typed {
 pub(super) fn node(body: &[u8]) -> Option<Node> {
     let object: Object = serde_json::from_slice(body).ok().filter(|object: &Object| object.kind == "Node")?;
     let status = object.status;
-    Some(Node {
-        is_ready: status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True"),
-        system: status.node_info,
-        addresses: status.addresses.into_iter().filter(|at| at.kind == "InternalIP").map(|at| at.address).collect(),
-    })
+    Some(Node { is_ready: status.is_ready(), addresses: status.internal_ips(), system: status.node_info })
+}
+
+impl Status {
+    fn is_ready(&self) -> bool {
+        self.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+    }
+
+    fn internal_ips(&self) -> Vec<String> {
+        self.addresses.iter().filter(|at| at.kind == "InternalIP").map(|at| at.address.clone()).collect()
+    }
+}
+
+pub(super) fn nodes(body: &[u8]) -> Option<Page> {
+    // Source: kubernetes' well-known labels; "master" is what clusters before 1.24 have.
+    const ROLES: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
+    let list: List = serde_json::from_slice(body).ok().filter(|list: &List| list.kind == "NodeList")?;
+    let node = |Item { metadata, status }| ListedNode {
+        is_control_plane: ROLES.iter().any(|role| metadata.labels.contains_key(*role)),
+        is_ready: status.is_ready(),
+        addresses: status.internal_ips(),
+        name: metadata.name,
+    };
+    Some(Page { nodes: list.items.unwrap_or_default().into_iter().map(node).collect(), next: list.metadata.next })
 }
 
 #[cfg(test)]
@@ -119,11 +190,31 @@ mod tests {
         assert!(!node(br#"{"kind":"Node"}"#).unwrap().is_ready);
     }
 
+    #[test]
+    fn a_page_of_nodes_tells_names_roles_addresses_and_where_the_next_begins() {
+        let page = nodes(
+            br#"{"kind":"NodeList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"abc=="},"items":[
+                {"metadata":{"name":"cp-1","labels":{"node-role.kubernetes.io/control-plane":""}},"status":{
+                    "addresses":[{"type":"InternalIP","address":"10.0.1.1"},{"type":"InternalIP","address":"fd00::1"}],
+                    "conditions":[{"type":"Ready","status":"True"}]}},
+                {"metadata":{"name":"w-1"},"status":{"conditions":[{"type":"Ready","status":"Unknown"}]}}]}"#,
+        )
+        .unwrap();
+        assert_eq!(page.next, "abc==");
+        assert_eq!(page.nodes[0].addresses, ["10.0.1.1", "fd00::1"]);
+        let roles: Vec<_> = page.nodes.iter().map(|node| (node.name.as_str(), node.is_control_plane, node.is_ready)).collect();
+        assert_eq!(roles, [("cp-1", true, true), ("w-1", false, false)]);
+        let empty = nodes(br#"{"kind":"NodeList","metadata":{},"items":null}"#).unwrap();
+        assert!(empty.nodes.is_empty() && empty.next.is_empty());
+        assert!(nodes(br#"{"kind":"Status","items":[]}"#).is_none());
+    }
+
     proptest! {
         #[test]
         fn no_answer_makes_the_readers_panic(body in ".{0,200}") {
             let _ = version(body.as_bytes());
             let _ = node(body.as_bytes());
+            let _ = nodes(body.as_bytes());
         }
     }
 }

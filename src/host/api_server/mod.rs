@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-pub use answer::{Node, SystemInfo};
+pub use answer::{ListedNode, Node, SystemInfo};
 pub use discovery::{NotDiscovered, discover, pinned};
 pub use trust::{ClientCertificate, UnusableCertificate};
 
@@ -30,24 +30,31 @@ use super::resolver::Unresolved;
 use crate::model::{Secret, Version};
 
 /// Whom to ask, and as whom.
-#[derive(Debug)]
-pub struct Question<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Door<'a> {
     /// An https URL with a host.
     pub server: &'a Url,
     /// The authorities that may vouch for it, as PEM.
     pub authority: &'a [u8],
-    /// The Node to ask for.
-    pub node: &'a str,
     /// With which credential; without one no Node is asked for.
     pub credential: Option<&'a Credential>,
+}
+
+/// Whom to ask for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Whom.
+    pub door: Door<'a>,
+    /// The Node to ask for.
+    pub node: &'a str,
 }
 
 /// Who asks.
 #[derive(Debug)]
 pub enum Credential {
-    /// A bootstrap token.
+    /// A token: a bootstrap token, or a ServiceAccount's.
     Token(Secret<String>),
-    /// A kubelet's client certificate.
+    /// A client certificate.
     Certificate(ClientCertificate),
 }
 
@@ -83,6 +90,19 @@ pub enum NodeAnswer {
     /// 401: it does not know who asks.
     Unauthorized,
     /// 403: who asks may not read Nodes.
+    Forbidden,
+    /// Neither.
+    Unclear(String),
+}
+
+/// What it said of all Nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodesAnswer {
+    /// These there are.
+    Listed(Vec<ListedNode>),
+    /// 401: it does not know who asks.
+    Unauthorized,
+    /// 403: who asks may not list Nodes.
     Forbidden,
     /// Neither.
     Unclear(String),
@@ -291,7 +311,16 @@ pub async fn ask(question: &Question<'_>, limit: Duration) -> Result<Answers, Un
     let progress = Progress::new();
     match timeout(limit, exchange::run(question, &progress)).await {
         Ok(answers) => answers,
-        Err(_) => Err(progress.out_of_time(question.server, limit)),
+        Err(_) => Err(progress.out_of_time(question.door.server, limit)),
+    }
+}
+
+/// Asks for all Nodes.
+pub async fn nodes(door: Door<'_>, limit: Duration) -> Result<NodesAnswer, Unreachable> {
+    let progress = Progress::new();
+    match timeout(limit, exchange::list(door, &progress)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(progress.out_of_time(door.server, limit)),
     }
 }
 
@@ -309,7 +338,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server: Url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
         let authority = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert.pem();
-        let question = Question { server: &server, authority: authority.as_bytes(), node: "node-07", credential: None };
+        let question =
+            Question { door: Door { server: &server, authority: authority.as_bytes(), credential: None }, node: "node-07" };
         let begun = std::time::Instant::now();
         let answer = ask(&question, Duration::from_millis(200)).await;
         assert!(matches!(answer, Err(Unreachable::HandshakeSilent { .. })), "{answer:?}");

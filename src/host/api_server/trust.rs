@@ -39,13 +39,17 @@ impl ClientCertificate {
     /// Reads a file with both as PEM, as the kubelet keeps them.
     pub fn read(path: &Path) -> Result<Self, UnusableCertificate> {
         let pem = files::read(path)?;
-        let unusable = |why: String| UnusableCertificate::Content(format!("{}: {why}", path.display()));
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let chain = chain.map_err(|error| unusable(error.to_string()))?;
+        Self::parse(&pem, &pem).map_err(|why| UnusableCertificate::Content(format!("{}: {why}", path.display())))
+    }
+
+    /// Certificate and key as PEM.
+    pub(in crate::host) fn parse(certificate: &[u8], key: &[u8]) -> Result<Self, String> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+        let chain = chain.map_err(|error| error.to_string())?;
         if chain.is_empty() {
-            return Err(unusable("it holds no certificate".to_owned()));
+            return Err("it holds no certificate".to_owned());
         }
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(format!("its key: {error}")))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("its key: {error}"))?;
         Ok(Self { chain, key })
     }
 }

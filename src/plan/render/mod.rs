@@ -51,11 +51,12 @@ pub fn wanted(
 ) -> Result<Wanted, PlanError> {
     let root = settings.kubelet.root_directory.clone();
     let mut builder = Builder::new(identity, root, settings.runtime.unit.clone(), artifacts, facts.program);
+    builder.signatures(settings.sources.components.iter().map(|(component, source)| (*component, source.signature.clone())));
     executables(&mut builder, artifacts);
     system::render(&mut builder, settings, facts);
     kubelet::render(&mut builder, settings, facts, identity)?;
     flannel::render(&mut builder, settings, identity);
-    units::render(&mut builder, settings, facts);
+    units::render(&mut builder, settings, facts, identity);
     Ok(builder.finish())
 }
 

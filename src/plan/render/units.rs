@@ -1,11 +1,14 @@
 //! Units: the files of `units/`, and drop-ins where the settings differ from what those say.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use crate::{
-    config::{Datastore, FlannelIdentity, Settings},
+    config::{Datastore, FlannelIdentity, Mesh, Settings},
     facts::{Foreign, HostFacts, RootMount},
-    model::{UnitName, layout},
+    model::{NodeIdentity, UnitName, layout},
     plan::wanted::Builder,
     transaction::Content,
 };
@@ -14,14 +17,21 @@ const KUBELET: &str = include_str!("../../../units/kubelet.service");
 const FLANNELD: &str = include_str!("../../../units/flanneld.service");
 const ROOT_MOUNT: &str = include_str!("../../../units/var-lib-kubelet.mount");
 const RECOVER: &str = include_str!("../../../units/hostlet-recover.service");
+const RESPONDER: &str = include_str!("../../../units/hostlet-responder.service");
+const RESPONDER_SOCKET: &str = include_str!("../../../units/hostlet-responder.socket");
+/// The address that the socket's unit in `units/` names.
+const USUAL_ADDRESS: &str = "127.0.0.1:7470";
 /// The runtime that the units in `units/` name.
 const USUAL_RUNTIME: &str = "containerd.service";
 
-pub(super) fn render(builder: &mut Builder, settings: &Settings, facts: &HostFacts) {
+pub(super) fn render(builder: &mut Builder, settings: &Settings, facts: &HostFacts, identity: &NodeIdentity) {
     recover(builder);
     root_mount(builder, settings, facts);
     kubelet(builder, settings, &facts.foreign);
     flanneld(builder, settings);
+    if let Some(mesh) = &settings.mesh {
+        responder(builder, mesh, identity);
+    }
 }
 
 /// What undoes a run that a power cut ended. It runs at boot alone, so nothing starts or watches it: the link that enables it
@@ -93,6 +103,26 @@ fn flanneld(builder: &mut Builder, settings: &Settings) {
     }
     let inputs = ["bin/flanneld", "etc/flanneld.env", "etc/net-conf.json"];
     builder.unit(UnitName::known("flanneld.service"), &inputs, reads);
+}
+
+/// What answers nodes that come later. Only the socket is a unit that runs; systemd starts the service when somebody asks. The
+/// responder reads the configuration at each start, so that neither changes with the list of peers.
+fn responder(builder: &mut Builder, mesh: &Mesh, identity: &NodeIdentity) {
+    let purpose = "answers nodes that come later, when they ask whether they can reach this one";
+    builder.host_file(unit_path("hostlet-responder.service"), Content::Plain(RESPONDER.into()), purpose);
+    let path = unit_path("hostlet-responder.socket");
+    builder.host_file(&path, Content::Plain(responder_socket(mesh, identity).into_bytes()), purpose);
+    builder.unit(UnitName::known("hostlet-responder.socket"), &[], vec![path]);
+}
+
+/// The lines that name an address, once for each of the node's.
+fn responder_socket(mesh: &Mesh, identity: &NodeIdentity) -> String {
+    let each = |line: &str| {
+        let address = |ip| line.replace(USUAL_ADDRESS, &SocketAddr::new(ip, mesh.port.number()).to_string());
+        identity.addresses.iter().map(|one| address(one.ip()) + "\n").collect::<String>()
+    };
+    let line = |line: &str| if line.contains(USUAL_ADDRESS) { each(line) } else { format!("{line}\n") };
+    RESPONDER_SOCKET.lines().map(line).collect()
 }
 
 /// A shared bind of the root directory onto itself, only where the mount that covers it is not shared: repeated binds on

@@ -1,17 +1,20 @@
 //! The ports of role and backend.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
 
 use serde_json::Value;
 
 use crate::{
     config::{Backend, Role},
     host::{
-        kernel,
+        kernel, look,
         ports::{self, Holder, Holders, Probe, Scope},
         processes::Process,
     },
-    model::{Port, Protocol},
+    model::{Port, Protocol, layout},
     preflight::{
         Subject,
         check::{Check, ERROR, Judgement, Look, Looked, USUAL, Unclear, WARNING},
@@ -58,6 +61,8 @@ enum Service {
     Pod(&'static str),
     /// The kernel, for flannel's device of this name.
     Device(&'static str),
+    /// hostlet, for other nodes.
+    Responder,
     /// The user said so.
     Extra,
 }
@@ -67,6 +72,7 @@ impl Service {
         match self {
             Self::Own(name) | Self::Pod(name) => name,
             Self::Device(_) => "flannel",
+            Self::Responder => "hostlet-responder.socket (mesh.port)",
             Self::Extra => "preflight.extra-ports",
         }
     }
@@ -96,6 +102,13 @@ fn needs(subject: &Subject) -> Vec<Need> {
         needs.push(tcp(Port::known(10_259), LOOPBACK, Service::Pod("kube-scheduler")));
     }
     needs.extend(overlay(subject));
+    if let Some(mesh) = &subject.settings.mesh {
+        let at_each = |protocol| {
+            let need = move |ip| Need { protocol, port: mesh.port, scope: Scope::At(ip), service: Service::Responder };
+            subject.identity.addresses.iter().map(move |address| need(address.ip()))
+        };
+        needs.extend(at_each(Protocol::Tcp).chain(at_each(Protocol::Udp)));
+    }
     needs.extend(subject.settings.preflight.extra_ports.iter().map(|(protocol, port)| Need {
         protocol: *protocol,
         port: *port,
@@ -226,6 +239,11 @@ fn is_expected(subject: &Subject, service: Service, holder: &Holder) -> bool {
             true
         }
         (Service::Own(name), Holder::Process(process)) => super::existing::is_ours(subject, process, name),
+        // systemd where nobody has asked yet, hostlet where somebody has, or where it was started by hand.
+        (Service::Responder, Holder::Process(process)) => {
+            let socket = Path::new(layout::UNITS).join("hostlet-responder.socket");
+            process.name == "hostlet" || (process.pid == 1 && look::exists(&socket))
+        }
         (Service::Pod("kube-proxy"), Holder::Process(process)) => process.name == "kube-proxy",
         // A process of that name outside a pod is another installation's.
         (Service::Pod(name), Holder::Process(process)) => process.is_in_pod() && is_named(process, name),

@@ -6,10 +6,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use url::Url;
 
 use crate::{
-    fetch::{Answering, NoAnswer, Prober, Problem},
+    config::{Bundle, Site},
+    fetch::{self, Answering, NoAnswer, Prober, Problem},
     host::{
         detached,
         files::{self, FileError},
@@ -24,7 +24,7 @@ use crate::{
 
 pub(super) const CHECKS: &[Check] = &[Check {
     id: "sources",
-    tests: "every artifact's source answers, or the artifact is in the store or among the downloads already",
+    tests: "a source of every artifact answers or the bundle has it, or the artifact is in the store or among the downloads already",
     weight: ERROR,
     remedy: "open the way to the source, or set another one in [sources]",
     deadline: Duration::from_millis(1_700),
@@ -41,22 +41,28 @@ fn answering(subject: Arc<Subject>, until: Instant) -> Looking {
         if missing.is_empty() {
             return Ok(Judgement::pass("nothing has to be fetched"));
         }
+        if let Some(bundle) = subject.settings.sources.bundle.clone() {
+            let looker = Arc::clone(&subject);
+            return Ok(detached::run("sources", move || in_bundle(&looker, &bundle, &missing)).await?);
+        }
         let prober = Prober::new(&subject.settings.sources);
         let prober = prober.map_err(|error| Unclear(error.to_string()))?;
         let left = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
-        let asked = missing.into_iter().map(async |(component, url)| (component, prober.ask(&url, left).await));
+        let asked = missing.into_iter().map(async |(component, sites)| {
+            let ask = sites.iter().map(|site| prober.ask(site, left));
+            (component, join_all(ask).await)
+        });
         Ok(judge(&join_all(asked).await))
     })
 }
 
 /// The artifacts that are neither in the store nor among the downloads, and their sources.
-fn missing(subject: &Subject) -> Result<Vec<(Component, Url)>, FileError> {
+fn missing(subject: &Subject) -> Result<Vec<(Component, Vec<Site>)>, FileError> {
     let mut missing = Vec::new();
     for component in Component::ALL {
-        if let Some(url) = subject.settings.url(component, subject.identity.architecture)
-            && !is_present(subject, component)?
-        {
-            missing.push((component, url));
+        let sites = subject.settings.sites(component, subject.identity.architecture);
+        if !sites.is_empty() && !is_present(subject, component)? {
+            missing.push((component, sites));
         }
     }
     Ok(missing)
@@ -76,13 +82,47 @@ fn is_present(subject: &Subject, component: Component) -> Result<bool, FileError
     Ok(look::exists(&stored) || look::exists(&subject.places.cache.join(digest.to_string())))
 }
 
-fn judge(asked: &[(Component, Result<Answering, NoAnswer>)]) -> Judgement {
-    let (mut failed, mut pages, mut answering, mut remedies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (component, answer) in asked {
-        match answer {
-            Ok(Answering { is_html: false }) => answering.push(component.to_string()),
-            Ok(Answering { is_html: true }) => pages.push(format!("{component}: its source sends an HTML page")),
-            Err(no_answer) => {
+/// Whether the bundle says that it has all of this. All of it is verified when it is used.
+fn in_bundle(subject: &Subject, bundle: &Bundle, missing: &[(Component, Vec<Site>)]) -> Judgement {
+    let manifest = match fetch::peek(bundle) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            return Judgement::failure(format!("the bundle {}: {error}", bundle.path.display())).remedy(error.remedy());
+        }
+    };
+    let architecture = subject.identity.architecture;
+    let has = |component: &Component| {
+        let version = subject.settings.version(*component);
+        manifest.artifacts.iter().any(|record| {
+            record.component == *component && record.architecture == architecture && Some(&record.version) == version
+        })
+    };
+    let (held, lacking): (Vec<Component>, Vec<Component>) = missing.iter().map(|(component, _)| *component).partition(has);
+    let list = |components: &[Component]| components.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if lacking.is_empty() {
+        return Judgement::pass(format!("the bundle {} has {}", bundle.path.display(), list(&held)));
+    }
+    let text = format!("the bundle {} has no {} in the version that is wanted", bundle.path.display(), list(&lacking));
+    Judgement::failure(text).remedy("make a bundle from this configuration with hostlet bundle create")
+}
+
+/// One source of each component that answers is enough; the others are told.
+fn judge(asked: &[(Component, Vec<Result<Answering, NoAnswer>>)]) -> Judgement {
+    let (mut failed, mut pages, mut answering, mut told, mut remedies) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (component, answers) in asked {
+        let errors = answers.iter().filter_map(|answer| answer.as_ref().err());
+        if answers.iter().any(|answer| matches!(answer, Ok(Answering { is_html: false }))) {
+            let silent: Vec<_> = errors
+                .filter(|no_answer| no_answer.is_the_sources())
+                .map(|no_answer| format!("\n{component} also comes from {no_answer}"))
+                .collect();
+            answering.push(component.to_string());
+            told.extend(silent);
+        } else if answers.iter().any(Result::is_ok) {
+            pages.push(format!("{component}: its source sends an HTML page"));
+        } else {
+            for no_answer in errors {
                 failed.push(format!("{component}: {no_answer}"));
                 let remedy = no_answer.remedy();
                 if !remedies.contains(&remedy) {
@@ -91,7 +131,8 @@ fn judge(asked: &[(Component, Result<Answering, NoAnswer>)]) -> Judgement {
             }
         }
     }
-    if asked.iter().any(|(_, answer)| matches!(answer, Err(NoAnswer { problem: Problem::Stalled(_), .. }))) {
+    let mut errors = asked.iter().flat_map(|(_, answers)| answers).filter_map(|answer| answer.as_ref().err());
+    if !failed.is_empty() && errors.clone().any(|error| matches!(error.problem, Problem::Stalled(_))) {
         remedies.push(
             "Where the network is that slow, waive sources with that reason: a download waits longer (sources.stall-timeout)."
                 .to_owned(),
@@ -99,12 +140,12 @@ fn judge(asked: &[(Component, Result<Answering, NoAnswer>)]) -> Judgement {
     }
     match (failed.is_empty(), pages.is_empty()) {
         (false, _) => {
-            let lasting = asked.iter().all(|(_, answer)| answer.as_ref().err().is_none_or(|error| !error.is_transient()));
+            let lasting = errors.all(|error| !error.is_transient());
             let judgement = Judgement::failure([failed, pages].concat().join("\n")).remedy(remedies.join("\n"));
             judgement.again(if lasting { Again::No } else { Again::IfItBlocks })
         }
         (true, false) => Judgement::warning(pages.join("\n"))
             .remedy("open the source in a browser: a login page or a proxy's notice stands where the file should be"),
-        (true, true) => Judgement::pass(format!("{} answer", answering.join(", "))),
+        (true, true) => Judgement::pass(format!("{} answer{}", answering.join(", "), told.concat())),
     }
 }

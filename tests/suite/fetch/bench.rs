@@ -1,16 +1,15 @@
 //! What every test here needs: a server that is trusted, a cache, and an ear for events.
 
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use hostlet::{
-    config::Sources,
+    config::{Site, Sources},
     fetch::{FetchError, Fetcher, Request, Verified},
-    model::{Architecture, Artifact, Component, Digest, DigestOrigin},
+    model::{Architecture, Artifact, Component, Digest, DigestOrigin, SignaturePolicy},
     output::{Event, Events, Sink},
 };
 use url::Url;
@@ -21,7 +20,7 @@ use super::server::Server;
 const STALL: Duration = Duration::from_millis(700);
 
 #[derive(Default)]
-pub(super) struct Recorder(Mutex<Vec<Event>>);
+pub(crate) struct Recorder(Mutex<Vec<Event>>);
 
 impl Sink for Recorder {
     fn emit(&self, event: Event) {
@@ -29,90 +28,97 @@ impl Sink for Recorder {
     }
 }
 
-pub(super) struct Bench {
-    pub(super) directory: tempfile::TempDir,
-    pub(super) server: Server,
-    pub(super) sources: Sources,
+pub(crate) struct Bench {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) server: Server,
+    pub(crate) sources: Sources,
     recorder: Arc<Recorder>,
 }
 
 impl Bench {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let server = Server::start().await;
         let ca_file = directory.path().join("ca.pem");
         std::fs::write(&ca_file, &server.authority).unwrap();
-        let sources = Sources { ca_file: Some(ca_file), stall_timeout: STALL, attempts: 4, components: BTreeMap::new() };
+        let sources = Sources { ca_file: Some(ca_file), stall_timeout: STALL, ..Sources::default() };
         Self { directory, server, sources, recorder: Arc::default() }
     }
 
-    pub(super) fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.directory.path().join("cache")
     }
 
-    pub(super) fn fetcher(&self) -> Fetcher {
+    pub(crate) fn fetcher(&self) -> Fetcher {
         self.fetcher_into(&self.cache())
     }
 
-    pub(super) fn fetcher_into(&self, cache: &Path) -> Fetcher {
+    pub(crate) fn fetcher_into(&self, cache: &Path) -> Fetcher {
         let events: Events = self.recorder.clone();
         Fetcher::new(&self.sources, cache.to_owned(), events).unwrap()
     }
 
     /// Fetches one kubelet.
-    pub(super) async fn fetch(&self, content: &[u8], url: &Url) -> Result<Verified, FetchError> {
+    pub(crate) async fn fetch(&self, content: &[u8], url: &Url) -> Result<Verified, FetchError> {
         let fetched = self.fetcher().fetch_all(vec![request(content, url)]).await?;
         Ok(fetched.into_iter().next().unwrap())
     }
 
-    pub(super) async fn refused(&self, content: &[u8], url: &Url) -> FetchError {
+    pub(crate) async fn refused(&self, content: &[u8], url: &Url) -> FetchError {
         let error = self.fetch(content, url).await.unwrap_err();
         assert!(error.to_string().contains("kubelet 1.36.4 (amd64)"), "{error}");
         error
     }
 
-    pub(super) fn partial(&self, content: &[u8]) -> PathBuf {
+    pub(crate) fn partial(&self, content: &[u8]) -> PathBuf {
         self.cache().join(format!("{}.partial", Digest::of(content)))
     }
 
     /// Leaves a partial file, as a killed run does.
-    pub(super) fn leave_partial(&self, content: &[u8], bytes: &[u8]) {
+    pub(crate) fn leave_partial(&self, content: &[u8], bytes: &[u8]) {
         std::fs::create_dir_all(self.cache()).unwrap();
         std::fs::write(self.partial(content), bytes).unwrap();
     }
 
     /// The names in the cache, sorted.
-    pub(super) fn cached(&self) -> Vec<String> {
-        names(&self.cache())
+    pub(crate) fn cached(&self) -> Vec<String> {
+        let mut names = names(&self.cache());
+        // What a run notes for the next beside the files themselves.
+        names.retain(|name| name != "sources.json" && !name.ends_with(".origin"));
+        names
     }
 
-    pub(super) fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         self.recorder.0.lock().unwrap().clone()
     }
 
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let warning = |event| if let Event::Warning { text } = event { Some(text) } else { None };
         self.events().into_iter().filter_map(warning).collect()
     }
 
     /// From which byte each request asked.
-    pub(super) fn asked_from(&self) -> Vec<Option<usize>> {
+    pub(crate) fn asked_from(&self) -> Vec<Option<usize>> {
         self.server.seen().iter().map(|seen| seen.from).collect()
     }
 }
 
-pub(super) fn names(directory: &Path) -> Vec<String> {
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
-pub(super) fn request(content: &[u8], url: &Url) -> Request {
-    Request { artifact: artifact(Component::Kubelet, content), url: url.clone() }
+pub(crate) fn request(content: &[u8], url: &Url) -> Request {
+    Request {
+        artifact: artifact(Component::Kubelet, content),
+        sites: vec![Site::of(url.clone())],
+        signature: SignaturePolicy::Off,
+    }
 }
 
-pub(super) fn artifact(component: Component, content: &[u8]) -> Artifact {
+pub(crate) fn artifact(component: Component, content: &[u8]) -> Artifact {
     Artifact {
         component,
         version: "1.36.4".parse().unwrap(),
@@ -123,12 +129,12 @@ pub(super) fn artifact(component: Component, content: &[u8]) -> Artifact {
 }
 
 /// Content that no two offsets share.
-pub(super) fn content(size: usize) -> Vec<u8> {
+pub(crate) fn content(size: usize) -> Vec<u8> {
     (0..size.div_ceil(8)).flat_map(|word| (word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).take(size).collect()
 }
 
 /// Waits for something that another task or thread does.
-pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..500 {
         if condition() {
             return;

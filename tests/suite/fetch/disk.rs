@@ -8,7 +8,7 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-use super::bench::{Bench, content};
+use super::bench::{Bench, artifact, content, names};
 
 fn in_own_mount_namespace(test: impl Future<Output = ()>) {
     unshare(CloneFlags::CLONE_NEWNS).expect("this test needs root");
@@ -87,5 +87,35 @@ fn ns_a_cache_below_a_read_only_directory_is_named_too() {
         let url = bench.server.put("/kubelet", b"x", []);
         let error = fetcher.fetch_all(vec![super::bench::request(b"x", &url)]).await.unwrap_err();
         assert!(error.to_string().contains("is read-only"), "{error}");
+    });
+}
+
+#[test]
+fn ns_a_full_disk_under_a_bundles_artifacts_is_named_and_not_left_full() {
+    use hostlet::{
+        config::{Bundle, Sources},
+        fetch::{OpenBundle, create},
+        model::{Component, SignaturePolicy},
+    };
+    in_own_mount_namespace(async {
+        let bench = Bench::new().await;
+        let body = content(3 << 20);
+        let url = bench.server.put("/kubelet", &body, []);
+        let verified = bench.fetch(&body, &url).await.unwrap();
+        let bundle = Bundle { path: bench.directory.path().join("node.bundle"), digest: None, key: None };
+        let artifacts = [(verified, url.to_string())];
+        create(&bundle.path, &artifacts, "now").unwrap();
+        let small = bench.directory.path().join("small");
+        let _mounted = tmpfs(&small, MsFlags::empty());
+        // No part of a bundle appears where there is no room for the whole.
+        let error = create(&small.join("node.bundle"), &artifacts, "now").unwrap_err();
+        assert!(error.to_string().contains("No space left") && error.remedy().contains("Make room"), "{error}");
+        assert_eq!(names(&small), [""; 0]);
+        let events = std::sync::Arc::new(hostlet::output::Silent);
+        let open = OpenBundle::open(&bundle, &Sources::default(), small.clone(), events).unwrap();
+        let error = open.obtain(&[(artifact(Component::Kubelet, &body), SignaturePolicy::Off)]).unwrap_err();
+        assert!(error.to_string().contains(&format!("the file system of {}", small.display())), "{error}");
+        assert!(error.remedy().contains("Free space"), "{}", error.remedy());
+        assert_eq!(names(&small), [""; 0]);
     });
 }

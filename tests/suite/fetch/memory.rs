@@ -57,7 +57,7 @@ async fn client(directory: &Path) {
         ca_file: Some(directory.join("ca.pem")),
         stall_timeout: std::time::Duration::from_secs(30),
         attempts: 1,
-        components: std::collections::BTreeMap::new(),
+        ..hostlet::config::Sources::default()
     };
     let events = std::sync::Arc::new(hostlet::output::Silent);
     let fetcher = hostlet::fetch::Fetcher::new(&sources, directory.join("cache"), events).unwrap();
@@ -66,7 +66,8 @@ async fn client(directory: &Path) {
         let (url, digest) = line.split_once(' ').unwrap();
         let mut artifact = artifact(Component::Kubelet, b"");
         artifact.digest = digest.parse().unwrap();
-        Request { artifact, url: url.parse().unwrap() }
+        let sites = vec![hostlet::config::Site::of(url.parse().unwrap())];
+        Request { artifact, sites, signature: hostlet::model::SignaturePolicy::Off }
     });
     let requests: Vec<_> = requests.collect();
     let before = peak();

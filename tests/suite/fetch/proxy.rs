@@ -50,7 +50,7 @@ async fn client(directory: &Path) {
         ca_file: Some(directory.join("ca.pem")),
         stall_timeout: std::time::Duration::from_secs(10),
         attempts: 1,
-        components: std::collections::BTreeMap::new(),
+        ..hostlet::config::Sources::default()
     };
     let events = Arc::new(hostlet::output::Silent);
     let fetcher = hostlet::fetch::Fetcher::new(&sources, directory.join("cache"), events).unwrap();

@@ -25,12 +25,13 @@ async fn a_wrong_digest_names_both_and_the_source_and_keeps_nothing() {
 async fn an_html_page_is_recognised_by_its_type_and_by_its_beginning() {
     let bench = Bench::new().await;
     let page = "\n <!doctype HTML><title>Sign in</title>";
-    for (path, answer) in
-        [("/type", Answer::Instead("text/html; charset=utf-8", "x")), ("/beginning", Answer::Instead("x/y", page))]
-    {
+    for (path, answer, says) in [
+        ("/type", Answer::Instead("text/html; charset=utf-8", "x"), "the source answered with an HTML page"),
+        ("/beginning", Answer::Instead("x/y", page), "an HTML page came instead of the file (\"Sign in\"): a captive portal"),
+    ] {
         let url = bench.server.always(path, answer);
         let error = bench.refused(b"wanted", &url).await;
-        assert!(error.to_string().contains("the source answered with an HTML page"), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
         assert!(error.remedy().contains("browser"), "{}", error.remedy());
     }
     assert_eq!(bench.cached(), [""; 0]);
@@ -98,7 +99,7 @@ async fn a_file_larger_than_any_artifact_is_refused_before_it_comes() {
 async fn plain_http_is_not_even_tried() {
     let bench = Bench::new().await;
     let error = bench.refused(b"wanted", &"http://mirror.example/kubelet".parse().unwrap()).await;
-    assert!(error.to_string().contains("only https and file"), "{error}");
+    assert!(error.to_string().contains("is plain http, which it is not allowed to be"), "{error}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use hostlet::{
+    config::Site,
     fetch::{Request, Verified},
     model::{Component, Digest},
     output::Event,
@@ -31,7 +32,7 @@ async fn a_file_is_fetched_verified_and_told_about() {
     let events = bench.events();
     let source = url.to_string();
     assert_eq!(events[0], Event::FetchStarted { component: Component::Kubelet, source, total: Some(1_000_000) });
-    assert!(events.contains(&Event::FetchProgress { component: Component::Kubelet, bytes: 1_000_000 }));
+    assert!(events.contains(&Event::FetchProgress { component: Component::Kubelet, bytes: 1_000_000, total: Some(1_000_000) }));
     let digest = Digest::of(&body).to_string();
     assert_eq!(events.last(), Some(&Event::Fetched { component: Component::Kubelet, digest, cached: false }));
     assert!(events.len() < 30, "progress is throttled: {}", events.len());
@@ -51,7 +52,8 @@ async fn four_files_are_fetched_at_the_same_time_and_come_in_the_order_of_the_re
     let bodies: Vec<_> = (1..=4).map(|number| content(number * 100_000)).collect();
     let requests = Component::ALL.iter().zip(&bodies).map(|(component, body)| Request {
         artifact: artifact(*component, body),
-        url: bench.server.put(&format!("/{component}"), body, [Answer::Meet(barrier.clone())]),
+        sites: vec![Site::of(bench.server.put(&format!("/{component}"), body, [Answer::Meet(barrier.clone())]))],
+        signature: hostlet::model::SignaturePolicy::Off,
     });
     let fetched = bench.fetcher().fetch_all(requests.collect()).await.unwrap();
     let sizes: Vec<_> = fetched.iter().map(Verified::bytes).collect();

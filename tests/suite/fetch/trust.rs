@@ -23,7 +23,7 @@ async fn a_foreign_authority_is_refused_at_once() {
         text.contains("cannot be trusted: invalid peer certificate: UnknownIssuer") || text.contains("TLS cannot be"),
         "{text}"
     );
-    assert!(error.remedy().contains("sources.ca_file"), "{}", error.remedy());
+    assert!(error.remedy().contains("sources.ca-file"), "{}", error.remedy());
     assert!(bench.warnings().is_empty(), "it is not tried again");
 }
 

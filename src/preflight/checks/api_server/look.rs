@@ -10,7 +10,7 @@ use std::{
 use crate::{
     config::{CertificateAuthority, Cluster},
     host::{
-        api_server::{self, Answers, ClientCertificate, Credential, NotDiscovered, Question},
+        api_server::{self, Answers, ClientCertificate, Credential, Door, NotDiscovered, Question},
         detached, files, look,
     },
     model::{Digest, Secret, layout},
@@ -67,8 +67,8 @@ async fn look(subject: &Subject, cluster: &Cluster, known: &Known, until: Instan
         }
         (Err(_), _) => return Err(NotDiscovered::NoToken),
     };
-    let (node, credential) = (subject.identity.name.as_str(), known.credential.as_ref());
-    let question = Question { server: &cluster.server, authority: &authority, node, credential };
+    let door = Door { server: &cluster.server, authority: &authority, credential: known.credential.as_ref() };
+    let question = Question { door, node: subject.identity.name.as_str() };
     Ok(api_server::ask(&question, left()).await?)
 }
 

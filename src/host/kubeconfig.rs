@@ -1,0 +1,189 @@
+//! A kubeconfig, as far as it says who one is towards the API server.
+//!
+//! Promise: reads only; a credential that cannot be used is named with what is wrong. Gap: neither a plugin that makes
+//! credentials (`exec`) nor a password is used.
+
+use std::path::{Path, PathBuf};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+
+use super::{
+    api_server::{ClientCertificate, Credential},
+    files::{self, FileError},
+};
+use crate::model::Secret;
+
+/// A kubeconfig that gives no credential.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeconfigError {
+    /// It, or a file that it names, cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is none, or holds nothing that can be used.
+    #[error("{}: {why}", path.display())]
+    Content {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Kubeconfig {
+    current_context: Option<String>,
+    #[serde(default)]
+    contexts: Vec<Named<Context>>,
+    #[serde(default)]
+    users: Vec<Named<User>>,
+}
+
+/// `context` or `user`, whichever it is.
+#[derive(Debug, Deserialize)]
+struct Named<T> {
+    name: String,
+    #[serde(alias = "context", alias = "user")]
+    value: T,
+}
+
+#[derive(Debug, Deserialize)]
+struct Context {
+    user: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", default)]
+struct User {
+    token: Option<String>,
+    #[serde(rename = "tokenFile")]
+    token_file: Option<PathBuf>,
+    client_certificate: Option<PathBuf>,
+    client_certificate_data: Option<String>,
+    client_key: Option<PathBuf>,
+    client_key_data: Option<String>,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// Who the current context's user is.
+pub fn credential(path: &Path) -> Result<Credential, KubeconfigError> {
+    let text = files::read_text(path)?;
+    let wrong = |why: String| KubeconfigError::Content { path: path.to_owned(), why };
+    let user = user(&text).map_err(wrong)?;
+    // Source: client-go, paths are relative to the file that names them.
+    let beside = |other: &Path| path.parent().unwrap_or(Path::new("/")).join(other);
+    if let Some(token) = user.token.filter(|token| !token.is_empty()) {
+        return Ok(Credential::Token(Secret::new(token)));
+    }
+    if let Some(file) = user.token_file {
+        return Ok(Credential::Token(Secret::new(files::read_text(&beside(&file))?.trim().to_owned())));
+    }
+    let pem = |data: Option<String>, file: Option<PathBuf>, what: &str| match (data, file) {
+        (Some(data), _) => STANDARD.decode(data.trim()).map_err(|error| wrong(format!("{what}-data: {error}"))),
+        (None, Some(file)) => Ok(files::read(&beside(&file))?),
+        (None, None) => Err(wrong(format!("its user has neither a token nor a {what}; exec plugins are not run"))),
+    };
+    let certificate = pem(user.client_certificate_data, user.client_certificate, "client-certificate")?;
+    let key = pem(user.client_key_data, user.client_key, "client-key")?;
+    ClientCertificate::parse(&certificate, &key).map(Credential::Certificate).map_err(wrong)
+}
+
+fn user(text: &str) -> Result<User, String> {
+    // The parser's message would show the line, and with it a token.
+    let config: Kubeconfig = serde_saphyr::from_str(text).map_err(|_| "it is no kubeconfig".to_owned())?;
+    let name = match config.current_context.filter(|name| !name.is_empty()) {
+        Some(name) => {
+            let context = config.contexts.into_iter().find(|context| context.name == name);
+            context.ok_or_else(|| format!("there is no context {name:?}, which is the current one"))?.value.user
+        }
+        None => return Err("it has no current-context".to_owned()),
+    };
+    let user = config.users.into_iter().find(|user| user.name == name);
+    user.map(|user| user.value).ok_or_else(|| format!("there is no user {name:?}, which the current context names"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const USUAL: &str = "apiVersion: v1
+kind: Config
+clusters: [{name: default, cluster: {server: 'https://10.0.1.1:6443', certificate-authority-data: QUJD}}]
+contexts: [{name: default, context: {cluster: default, user: flannel}}]
+current-context: default
+users:
+- name: flannel
+  user:
+    token: eyJhbGciOiJSUzI1NiJ9.e30.c2ln
+";
+
+    fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("flannel.conf");
+        files::write(&path, text.as_bytes(), 0o600).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn the_current_contexts_token_is_found_whether_it_stands_there_or_in_a_file() {
+        let token = |text: &str, file: Option<&str>| {
+            let (directory, path) = written(text);
+            if let Some(content) = file {
+                files::write(&directory.path().join("token"), content.as_bytes(), 0o600).unwrap();
+            }
+            match credential(&path).unwrap() {
+                Credential::Token(token) => token.expose().clone(),
+                Credential::Certificate(_) => panic!("a certificate"),
+            }
+        };
+        assert_eq!(token(USUAL, None), "eyJhbGciOiJSUzI1NiJ9.e30.c2ln");
+        let beside = USUAL.replace("token: eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "tokenFile: token");
+        assert_eq!(token(&beside, Some("of-a-file\n")), "of-a-file");
+    }
+
+    #[test]
+    fn a_certificate_is_found_in_its_data() {
+        let made = rcgen::generate_simple_self_signed(vec!["flannel".to_owned()]).unwrap();
+        let data = |pem: String| STANDARD.encode(pem);
+        let user = format!(
+            "client-certificate-data: {}\n    client-key-data: {}",
+            data(made.cert.pem()),
+            data(made.signing_key.serialize_pem())
+        );
+        let (_directory, path) = written(&USUAL.replace("token: eyJhbGciOiJSUzI1NiJ9.e30.c2ln", &user));
+        assert!(matches!(credential(&path).unwrap(), Credential::Certificate(_)));
+    }
+
+    #[test]
+    fn what_gives_no_credential_is_told_without_showing_any() {
+        for (text, says) in [
+            ("- a list", "it is no kubeconfig"),
+            (&USUAL.replace("current-context: default", "current-context: ''"), "it has no current-context"),
+            (&USUAL.replace("current-context: default", "current-context: other"), "there is no context \"other\""),
+            (&USUAL.replace("user: flannel}", "user: nobody}"), "there is no user \"nobody\""),
+            (&USUAL.replace("token: ", "exec: "), "neither a token nor a client-certificate; exec"),
+            (&USUAL.replace("token: ey", "username: ey"), "neither a token nor a client-certificate; exec"),
+        ] {
+            let (_directory, path) = written(text);
+            let said = credential(&path).err();
+            let said = said.map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.contains(says), "{said}");
+            assert!(!said.contains("eyJ"), "{said}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in ".{0,200}") {
+            let _ = user(&text);
+        }
+    }
+}
