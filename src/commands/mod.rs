@@ -116,7 +116,7 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Config(command) => configuration::run(&global, command),
         Command::Preflight { list: true, markdown, .. } => preflight::list(markdown),
         Command::Preflight { show_matrix: true, .. } => preflight::matrix(&context(&global, events)?).await,
-        Command::Respond { idle } => respond::run(&global, events, idle).await,
+        Command::Respond { idle } => Box::pin(respond::run(&global, events, idle)).await,
         Command::Preflight { list: false, show_matrix: false, adopt, report, wait, .. } => {
             preflight::run(&Context { adopt, wait: wait.unwrap_or_default(), ..context(&global, events)? }, report).await
         }

@@ -27,7 +27,7 @@ fn of_the_api_server(cluster: &Cluster, authority: &Authority) {
     for node in 1..=cluster.nodes {
         let role = if node == 2 { "control-plane" } else { "worker" };
         let text = format!(
-            "[node]\nname = \"n{node}\"\nip = \"10.9.0.{node}\"\nrole = \"{role}\"\n\
+            "sources.flannel-cni.trust-on-first-use = true\n[node]\nname = \"n{node}\"\nip = \"10.9.0.{node}\"\nrole = \"{role}\"\n\
              [cluster]\nserver = \"https://10.9.0.254:6443\"\nca-file = \"/mnt/host/ca.crt\"\n\
              [flannel]\ntoken-file = \"/mnt/host/flannel-token\"\n[runtime]\nsocket = \"/mnt/host/cri.sock\"\n\
              [mesh]\npeers-from = \"api-server\"\nkey-file = \"/mnt/host/key\"\nwait-timeout = 0\n"

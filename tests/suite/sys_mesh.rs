@@ -65,7 +65,7 @@ struct Pair {
 const BOTH: &str = "[mesh]\nkey-file = \"/etc/hostlet/mesh-key\"\npeers = [{ name = \"a\", ip = \"10.77.0.2\" }, \
     { name = \"b\", ip = \"10.77.0.1\", role = \"control-plane\" }]\n";
 const A: &str = "[node]\nname = \"a\"\nip = \"10.77.0.2\"\n";
-const B: &str = "[node]\nname = \"b\"\nip = \"10.77.0.1\"\nrole = \"control-plane\"\n\
+const B: &str = "sources.flannel-cni.trust-on-first-use = true\n[node]\nname = \"b\"\nip = \"10.77.0.1\"\nrole = \"control-plane\"\n\
     [runtime]\nsocket = \"/run/containerd/containerd.sock\"\n\
     [flannel]\ndatastore = \"etcd\"\netcd.endpoints = [\"https://10.77.0.2:2379\"]\n";
 
