@@ -23,7 +23,7 @@ pub(super) async fn run(global: &Global, events: Events, how: How) -> Result<Don
     let options = Options { anew, allowed, remember: None };
     let attempt = Box::pin(async {
         let context = Context { adopt, wait, ..context(global, events.clone())? };
-        pipeline::install(&context, &options).await
+        Box::pin(pipeline::install(&context, &options)).await
     });
     run_locked(global, "install", "Installed", &events, attempt).await
 }

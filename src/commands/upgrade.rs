@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global, events: Events, how: How) -> Result<Don
     let attempt = Box::pin(async {
         let (settings, drop_in) = pipeline::upgrade_to(&configuration(global)?, &version, digest)?;
         let options = Options { anew: false, allowed, remember: Some(drop_in) };
-        pipeline::install(&Context { wait, ..context_of(settings, events.clone()) }, &options).await
+        Box::pin(pipeline::install(&Context { wait, ..context_of(settings, events.clone()) }, &options)).await
     });
     run_locked(global, "upgrade", "Upgraded", &events, attempt).await
 }

@@ -7,7 +7,8 @@ use jiff::{Timestamp, fmt::rfc2822};
 use tokio::time::timeout;
 
 use super::{
-    Answers, Bound, Credential, Door, NodeAnswer, NodesAnswer, OutOfTime, Progress, Question, Unreachable, VersionAnswer, answer,
+    Answers, Bound, Credential, Door, NodeAnswer, NodesAnswer, OutOfTime, Progress, Question, Unreachable, VersionAnswer,
+    answer,
     connection::{Connection, Response},
     trust::Authorities,
 };

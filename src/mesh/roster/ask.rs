@@ -99,7 +99,9 @@ fn read(authority: &CertificateAuthority, identity: &FlannelIdentity) -> Result<
     let authority = match authority {
         CertificateAuthority::Inline(pem) => pem.clone().into_bytes(),
         CertificateAuthority::File(path) => files::read(path).map_err(|error| error.to_string())?,
-        CertificateAuthority::Discovered(_) => return Err("the cluster's authority is not discovered yet: see apiserver".to_owned()),
+        CertificateAuthority::Discovered(_) => {
+            return Err("the cluster's authority is not discovered yet: see apiserver".to_owned());
+        }
     };
     let credential = match identity {
         FlannelIdentity::TokenFile(path) => token(path)?,
