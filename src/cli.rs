@@ -14,7 +14,7 @@ use crate::{
 
 /// Installs the kubelet and flannel natively on this host, and refuses to until the host is fit.
 #[derive(Debug, Parser)]
-#[command(name = "hostlet", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+#[command(name = "hostlet", version, long_version = crate::version::long(), propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done or nothing to do; 1 differences found (--exit-code); 2 usage or configuration; \
     3 preflight refused; 4 fetch or verification failed; 5 activation failed, previous state restored; 6 restoring failed \
     too, a person is needed; 7 another run holds the lock; 70 a bug.")]

@@ -23,3 +23,4 @@ pub mod rehearse;
 pub mod standin;
 pub mod transaction;
 pub mod uninstall;
+pub mod version;

@@ -72,7 +72,7 @@ pub fn run(cli: Cli) -> u8 {
         Err(error) => return fail(format, &Failure::Bug(format!("starting the runtime: {error}"))),
     };
     let name = cli.command.name();
-    events.emit(Event::Started { command: name.to_owned(), version: env!("CARGO_PKG_VERSION") });
+    events.emit(Event::Started { command: name.to_owned(), version: crate::version::VERSION });
     let result = runtime.block_on(command(cli, events.clone()));
     // A check that hangs in the kernel must not keep the process.
     runtime.shutdown_background();
@@ -80,6 +80,7 @@ pub fn run(cli: Cli) -> u8 {
         Ok(_) => (Outcome::Success, format!("{name} succeeded")),
         Err(failure) => (failure.outcome(), failure.to_string()),
     };
+    output::print_on_console(name, &text);
     events.emit(Event::Finished { command: name.to_owned(), outcome, text });
     events.finish();
     match result {

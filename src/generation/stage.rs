@@ -81,7 +81,7 @@ pub fn stage(
         files::create_directory(copy.parent().unwrap_or(&staging), 0o755)?;
         files::write(&copy, content.bytes(), 0o644)?;
     }
-    let hostlet = env!("CARGO_PKG_VERSION").to_owned();
+    let hostlet = crate::version::VERSION.to_owned();
     let manifest = Manifest { schema: SCHEMA, number, created, hostlet, contents, stored };
     let mut text = serde_json::to_vec_pretty(&manifest)?;
     text.push(b'\n');

@@ -1,8 +1,11 @@
-//! Where standard error leads. Looks, and changes nothing.
+//! Where standard error leads, and a last word on the machine's console.
 
 use std::{
     ffi::OsStr,
-    io::{self, IsTerminal},
+    fs::OpenOptions,
+    io::{self, IsTerminal, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
 };
 
 use nix::sys::stat::fstat;
@@ -17,6 +20,15 @@ pub fn stderr_is_terminal() -> bool {
 #[must_use]
 pub fn stdout_columns() -> Option<usize> {
     terminal_size::terminal_size_of(io::stdout()).map(|(terminal_size::Width(columns), _)| columns.into())
+}
+
+/// Writes one line to a console that nobody may be reading. Failing to is no failure of the run.
+pub fn announce(console: &Path, line: &str) {
+    // A serial line without a reader blocks its writer for ever, otherwise.
+    let opened = OpenOptions::new().write(true).custom_flags(nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK).open(console);
+    if let Ok(mut file) = opened {
+        let _ = file.write_all(format!("\r\n{line}\r\n").as_bytes());
+    }
 }
 
 /// Whether standard error is a stream to the journal: systemd says which in `JOURNAL_STREAM`, and a process that was

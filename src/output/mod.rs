@@ -22,7 +22,7 @@ use indicatif::ProgressDrawTarget;
 
 pub use escape::printable;
 pub use event::{Event, Events, Silent, Sink};
-pub use print::{print_json, print_message, print_result};
+pub use print::{print_json, print_message, print_on_console, print_result};
 pub use result::Outcome;
 
 use crate::host::terminal;

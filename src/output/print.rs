@@ -1,10 +1,14 @@
 //! Results on standard output and last words on standard error. A closed pipe (`| head`) is no reason to fail.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use serde::Serialize;
 
 use super::{escape::printable, json::json_line};
+use crate::host::terminal;
 
 /// Prints the result of a command, with a newline at its end.
 pub fn print_result(text: &str) {
@@ -20,6 +24,19 @@ pub fn print_json(value: &impl Serialize) {
 /// Prints text for people, before there are events or after they are finished.
 pub fn print_message(text: &str) {
     write_line(&mut io::stderr().lock(), text);
+}
+
+/// Where hostlet.service wants the outcome to be seen: `HOSTLET_CONSOLE`, a terminal such as /dev/console.
+const CONSOLE: &str = "HOSTLET_CONSOLE";
+
+/// Says how a run ended on the machine's console, where the unit that started it asks for that. One line, the first of the
+/// text: nobody scrolls there.
+pub fn print_on_console(command: &str, text: &str) {
+    if let Some(console) = std::env::var_os(CONSOLE) {
+        let first = text.lines().next().unwrap_or_default();
+        let line = format!("hostlet {command}: {first}; more: journalctl -u hostlet, /run/hostlet/result.json");
+        terminal::announce(Path::new(&console), &printable(&line));
+    }
 }
 
 fn write_line(writer: &mut impl Write, text: &str) {

@@ -12,6 +12,9 @@ use crate::{
 
 /// Where the outcome of the last run lies, after failure as well as success.
 pub const PATH: &str = "/run/hostlet/result.json";
+/// Beside it, one of these two is there, for those who only wait for the end. Its content is one line that says how it was.
+const SUCCEEDED: &str = "succeeded";
+const FAILED: &str = "failed";
 
 /// How a run ended. Each has the exit code of the table in README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +143,7 @@ impl RunResult {
     #[must_use]
     pub fn new(command: impl Into<String>, outcome: Outcome, started: Timestamp, finished: Timestamp) -> Self {
         Self {
-            hostlet_version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostlet_version: crate::version::VERSION.to_owned(),
             command: command.into(),
             outcome,
             exit_code: outcome.exit_code(),
@@ -167,13 +170,23 @@ impl RunError {
     }
 }
 
-/// Writes a result in one step: a reader sees the whole of the old one or the whole of the new one.
+/// Writes a result in one step: a reader sees the whole of the old one or the whole of the new one. Then its sentinel, so that
+/// who waited for that finds the result.
 pub fn write(path: &Path, result: &RunResult) -> files::Result<()> {
     if let Some(directory) = path.parent() {
         files::create_directory(directory, 0o755)?;
     }
     let text = serde_json::to_string_pretty(result).map_err(|error| files::FileError::doing("writing", path)(error.into()))?;
-    files::write(path, format!("{text}\n").as_bytes(), 0o644)
+    files::write(path, format!("{text}\n").as_bytes(), 0o644)?;
+    write_sentinel(path, result)
+}
+
+/// Never both: who waits for one of them must not see the last run's.
+fn write_sentinel(beside: &Path, result: &RunResult) -> files::Result<()> {
+    let (name, other) = if result.exit_code == 0 { (SUCCEEDED, FAILED) } else { (FAILED, SUCCEEDED) };
+    files::if_present(files::remove_file(&beside.with_file_name(other)))?;
+    let line = format!("{}: {} (exit code {})\n", result.command, result.outcome.as_str(), result.exit_code);
+    files::write(&beside.with_file_name(name), line.as_bytes(), 0o644)
 }
 
 /// Reads the result of the last run; none where there was none since the last boot.
@@ -202,7 +215,16 @@ mod tests {
         failed.changes = vec![ChangeMade { description: "link".to_owned(), reason: "new".to_owned(), undone: true }];
         write(&path, &failed).unwrap();
         assert_eq!(read(&path).unwrap(), Some(failed));
-        assert_eq!(files::names(path.parent().unwrap()).unwrap(), ["result.json"]);
+        let sentinel = files::read_text(&path.with_file_name("failed")).unwrap();
+        assert_eq!(sentinel, "install: restored (exit code 5)\n");
+        let names = |path: &Path| {
+            let mut names = files::names(path.parent().unwrap()).unwrap();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&path), ["failed", "result.json"]);
+        write(&path, &result(Outcome::Success)).unwrap();
+        assert_eq!(names(&path), ["result.json", "succeeded"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod api_server;
 mod bundle;
+mod documents;
 mod fetch;
 mod from_kubeadm;
 mod guard;

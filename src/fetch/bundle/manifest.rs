@@ -122,7 +122,7 @@ fn member(component: Component, version: &Version, architecture: Architecture) -
 impl Manifest {
     /// Of these artifacts, made now.
     pub(super) fn new(created: String, artifacts: Vec<Record>) -> Self {
-        Self { schema: SCHEMA, created, hostlet: env!("CARGO_PKG_VERSION").to_owned(), artifacts }
+        Self { schema: SCHEMA, created, hostlet: crate::version::VERSION.to_owned(), artifacts }
     }
 
     /// Reads it, and sees that it describes a bundle that there can be.
