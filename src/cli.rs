@@ -106,6 +106,9 @@ pub enum Command {
         /// Fetches and lays everything anew
         #[arg(long)]
         reinstall: bool,
+        /// Only fetches and verifies, for an image: a first boot from it needs no network. Works in a chroot, without systemd
+        #[arg(long, conflicts_with_all = ["reinstall", "adopt", "wait", "allow_downgrade", "allow_minor_skip"])]
+        stage_only: bool,
         /// Takes over a kubelet that a package or a container brought: its identity, its place
         #[arg(long)]
         adopt: bool,

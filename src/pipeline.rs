@@ -16,8 +16,8 @@ mod prepare;
 mod recovery;
 mod remember;
 mod rollback;
+mod stage_only;
 mod status;
-mod trusted;
 mod uninstall;
 mod versions;
 
@@ -31,6 +31,7 @@ pub use prepare::{Prepared, identity, local_preflight, prepare};
 pub use recovery::{Recovered, Recovery, recover};
 pub use remember::{CannotRemember, DropIn, upgrade_to};
 pub use rollback::{NoWayBack, rollback};
+pub use stage_only::{StagedOnly, stage_only};
 pub use status::{Propagation, Status, status};
 use tokio_util::sync::CancellationToken;
 pub use uninstall::{finish_uninstall, uninstall};

@@ -7,12 +7,12 @@ use hostlet::{cli::Cli, config};
 use serde_json::Value;
 
 /// Each page with its path in the repository.
-pub fn all() -> [(&'static str, String); 2] {
+pub(crate) fn all() -> [(&'static str, String); 2] {
     [("docs/commands.md", commands_page()), ("docs/configuration.md", configuration_page())]
 }
 
 /// The program and all its commands, each under its whole name: `hostlet-bundle-create`. Hidden ones are left out.
-pub fn commands(root: &Command) -> Vec<Command> {
+pub(crate) fn commands(root: &Command) -> Vec<Command> {
     let mut all = Vec::new();
     let mut built = root.clone();
     built.build();

@@ -1,10 +1,14 @@
 //! `hostlet install`
 
-use std::time::Duration;
+use std::{fmt::Write as _, path::Path, time::Duration};
+
+use serde_json::json;
 
 use super::{Done, context, run::run_locked};
 use crate::{
     cli::Global,
+    host::lock::Lock,
+    model::layout,
     output::Events,
     pipeline::{self, Context, Failure, Options},
     plan::AllowedSteps,
@@ -26,4 +30,16 @@ pub(super) async fn run(global: &Global, events: Events, how: How) -> Result<Don
         Box::pin(pipeline::install(&context, &options)).await
     });
     run_locked(global, "install", "Installed", &events, attempt).await
+}
+
+/// Under the lock, since another run may use the same downloads; without a result file, since nothing was installed.
+pub(super) async fn stage_only(global: &Global, events: Events) -> Result<Done, Failure> {
+    pipeline::as_root()?;
+    let _lock = Lock::take(Path::new(layout::RUN))??;
+    let staged = pipeline::stage_only(&context(global, events)?).await?;
+    let mut text = "Staged for the first boot, which needs no network for it:\n".to_owned();
+    for artifact in &staged {
+        let _ = writeln!(text, "  {} {} ({} bytes, sha256 {})", artifact.component, artifact.version, artifact.bytes, artifact.digest);
+    }
+    Done::new(&text, &json!({ "staged": staged }))
 }

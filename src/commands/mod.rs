@@ -122,7 +122,8 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
             preflight::run(&Context { adopt, wait: wait.unwrap_or_default(), ..context(&global, events)? }, report).await
         }
         Command::Plan { exit_code, adopt, .. } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
-        Command::Install { reinstall, adopt, wait, steps, .. } => {
+        Command::Install { stage_only: true, .. } => install::stage_only(&global, events).await,
+        Command::Install { stage_only: false, reinstall, adopt, wait, steps, .. } => {
             let how = install::How { anew: reinstall, adopt, wait: wait.unwrap_or_default(), allowed: steps.into() };
             install::run(&global, events, how).await
         }

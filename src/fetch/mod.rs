@@ -40,6 +40,7 @@ mod signature;
 mod standing;
 mod subject;
 mod sweep;
+mod trusted;
 mod unpacking;
 mod verified;
 
@@ -51,5 +52,6 @@ pub use problem::Problem;
 pub use signature::{Authority, Evidence, SignatureProblem, TrustRootError, Vouched, Wrong};
 pub use subject::redacted;
 pub use sweep::sweep;
+pub use trusted::{TrustedError, record_trusted, trusted_digest};
 pub use unpacking::UnpackProblem;
 pub use verified::{Unpacked, Verified};

@@ -1,6 +1,6 @@
 //! Bundles: what goes into one, and taking everything out of one where the configuration says so.
 
-use super::{Context, Failure, Prepared, fetching};
+use super::{Context, Failure, fetching};
 use crate::{
     config,
     fetch::{FetchError, OpenBundle, Request, Verified, redacted},
@@ -54,11 +54,15 @@ pub(super) async fn artifact(
     Ok(opened.artifact(component, version, architecture, source)?)
 }
 
-/// Takes what the plan needs out of the bundle. Nothing is asked over the network.
-pub(super) async fn obtain(context: &Context, bundle: &config::Bundle, prepared: &Prepared) -> Result<Vec<Verified>, Failure> {
+/// Takes artifacts out of the bundle. Nothing is asked over the network.
+pub(super) async fn obtain(
+    context: &Context,
+    bundle: &config::Bundle,
+    artifacts: &[Artifact],
+) -> Result<Vec<Verified>, Failure> {
     let opened = open(context, bundle).await?;
     let policy = |artifact: &Artifact| (artifact.clone(), context.settings.signature(artifact.component));
-    let wanted: Vec<_> = prepared.plan.fetch.iter().map(policy).collect();
+    let wanted: Vec<_> = artifacts.iter().map(policy).collect();
     let obtained: Result<Vec<Verified>, FetchError> = blocking(context, move || opened.obtain(&wanted)).await?;
     Ok(obtained?)
 }

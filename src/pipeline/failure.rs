@@ -4,7 +4,7 @@ use super::{CannotRemember, NoWayBack};
 use crate::{
     config::{ConfigError, kubeadm::NotAJoin},
     facts::FactsError,
-    fetch::FetchError,
+    fetch::{FetchError, TrustedError},
     generation::StageError,
     health::{HealthError, Unhealthy},
     host::{api_server::NotDiscovered, capabilities, files::FileError, journal::quoted, lock::Held},
@@ -20,6 +20,15 @@ use crate::{
     },
     uninstall::{UninstallError, Uninstalled},
 };
+
+impl From<TrustedError> for Failure {
+    fn from(error: TrustedError) -> Self {
+        match error {
+            TrustedError::File(error) => Self::File(error),
+            TrustedError::Line(error) => Self::Configuration(error),
+        }
+    }
+}
 
 /// Why a run ended.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,10 @@
 //! Which artifacts the node needs, with their digests, and getting them.
 
-use super::{Context, Failure, Prepared, bundling, trusted};
+use super::{Context, Failure, Prepared, bundling};
 use crate::{
-    fetch::{Fetcher, Request, Verified},
+    fetch::{Fetcher, Request, Verified, record_trusted, trusted_digest},
     generation::manifest::Manifest,
-    model::{Architecture, Artifact, Component, DigestOrigin, NodeIdentity, Version},
+    model::{Architecture, Artifact, Component, DigestOrigin, Version},
     output::Event,
     preflight::Cleared,
 };
@@ -14,17 +14,17 @@ use crate::{
 /// published beside the file, where the user allows that.
 pub(super) async fn artifacts(
     context: &Context,
-    identity: &NodeIdentity,
+    architecture: Architecture,
     current: Option<&Manifest>,
 ) -> Result<Vec<Artifact>, Failure> {
     let mut artifacts = Vec::new();
     for component in Component::ALL {
         let Some(version) = context.settings.version(component) else { continue };
-        let artifact = match known(context, identity, current, component, version)? {
+        let artifact = match known(context, architecture, current, component, version)? {
             Some(artifact) => artifact,
             None => match &context.settings.sources.bundle {
-                Some(bundle) => bundling::artifact(context, bundle, identity.architecture, component, version).await?,
-                None => published(context, identity.architecture, component, version).await?,
+                Some(bundle) => bundling::artifact(context, bundle, architecture, component, version).await?,
+                None => published(context, architecture, component, version).await?,
             },
         };
         artifacts.push(artifact);
@@ -34,17 +34,16 @@ pub(super) async fn artifacts(
 
 fn known(
     context: &Context,
-    identity: &NodeIdentity,
+    architecture: Architecture,
     current: Option<&Manifest>,
     component: Component,
     version: &Version,
 ) -> Result<Option<Artifact>, Failure> {
-    let architecture = identity.architecture;
     let artifact = |digest, origin| Artifact { component, version: version.clone(), architecture, digest, origin };
     if let Some((digest, origin)) = context.settings.pinned(component, architecture) {
         return Ok(Some(artifact(digest, origin)));
     }
-    if let Some(digest) = trusted::digest(&context.state, component, version, architecture)? {
+    if let Some(digest) = trusted_digest(&context.state, component, version, architecture)? {
         return Ok(Some(artifact(digest, DigestOrigin::Sidecar)));
     }
     let installed = current.and_then(|manifest| manifest.contents.artifact(component));
@@ -72,13 +71,18 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
     if prepared.plan.fetch.is_empty() {
         return Ok(Vec::new());
     }
+    obtain(context, &prepared.plan.fetch).await
+}
+
+/// Obtains and verifies these, from the bundle where there is one.
+pub(super) async fn obtain(context: &Context, artifacts: &[Artifact]) -> Result<Vec<Verified>, Failure> {
     context.events.emit(Event::Stage { name: "fetch" });
     if let Some(bundle) = &context.settings.sources.bundle {
-        return bundling::obtain(context, bundle, prepared).await;
+        return bundling::obtain(context, bundle, artifacts).await;
     }
-    let requests = prepared.plan.fetch.iter().map(|artifact| request(context, artifact)).collect();
+    let requests = artifacts.iter().map(|artifact| request(context, artifact)).collect();
     let verified = download(context, requests).await?;
-    trusted::record(&context.state, &verified)?;
+    record_trusted(&context.state, &verified)?;
     Ok(verified)
 }
 

@@ -41,7 +41,7 @@ pub async fn prepare(context: &Context, anew: bool) -> Result<Prepared, Failure>
     let identity = identity(context).await?;
     let facts = facts::host(settings)?;
     let current = generation::current(&context.opt)?;
-    let artifacts = fetching::artifacts(context, &identity, current.as_ref()).await?;
+    let artifacts = fetching::artifacts(context, identity.architecture, current.as_ref()).await?;
     let facts = facts.with_mount_unit_of(current.as_ref()).with_foreign(facts::foreign(current.as_ref(), context.adopt)?);
     let wanted = plan::wanted(settings, &facts, &identity, &artifacts)?;
     let footprint = plan::footprint(&wanted, current.as_ref());

@@ -9,9 +9,13 @@ use crate::{
 
 /// Finds the node's name, addresses and architecture.
 pub fn identity(settings: &Settings, facts: &NodeFacts) -> Result<NodeIdentity, PlanError> {
-    let architecture =
-        Architecture::from_machine(&facts.machine).ok_or_else(|| PlanError::Architecture(facts.machine.clone()))?;
+    let architecture = architecture(facts)?;
     Ok(NodeIdentity { name: name(settings, facts)?, addresses: addresses(settings, facts)?, architecture })
+}
+
+/// What the host's processor is.
+pub fn architecture(facts: &NodeFacts) -> Result<Architecture, PlanError> {
+    Architecture::from_machine(&facts.machine).ok_or_else(|| PlanError::Architecture(facts.machine.clone()))
 }
 
 /// The kubelet too takes the host's name in lower case (kubernetes: pkg/util/node GetHostname).

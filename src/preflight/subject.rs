@@ -52,6 +52,8 @@ pub struct Places {
     pub home: PathBuf,
     /// Downloads.
     pub cache: PathBuf,
+    /// What is committed, and which digests were trusted on first use.
+    pub state: PathBuf,
     /// Where the runtime looks for CNI plugins.
     pub cni_executables: PathBuf,
     /// Where the runtime looks for CNI configuration.
@@ -65,6 +67,7 @@ impl Default for Places {
         Self {
             home: "/opt/hostlet".into(),
             cache: "/var/cache/hostlet".into(),
+            state: "/var/lib/hostlet".into(),
             cni_executables: "/opt/cni/bin".into(),
             cni_configuration: "/etc/cni/net.d".into(),
             images: "/var/lib/containerd".into(),

@@ -186,6 +186,7 @@ pub(crate) fn subject() -> Subject {
         cni_executables: host.join("cni/bin"),
         cni_configuration: host.join("cni/net.d"),
         images: host.join("images"),
+        state: host.join("state"),
     };
     Subject { settings, identity, places, adopt: false, wait: Duration::ZERO, looks: Looks::default() }
 }

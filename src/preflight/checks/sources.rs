@@ -9,13 +9,13 @@ use futures_util::future::join_all;
 
 use crate::{
     config::{Bundle, Site},
-    fetch::{self, Answering, NoAnswer, Prober, Problem},
+    fetch::{self, Answering, NoAnswer, Prober, Problem, trusted_digest},
     host::{
         detached,
         files::{self, FileError},
         look,
     },
-    model::{Artifact, Component, layout},
+    model::{Artifact, Component, DigestOrigin, layout},
     preflight::{
         Subject,
         check::{Again, Check, ERROR, Judgement, Look, Looking, Unclear},
@@ -71,8 +71,11 @@ fn missing(subject: &Subject) -> Result<Vec<(Component, Vec<Site>)>, FileError> 
 fn is_present(subject: &Subject, component: Component) -> Result<bool, FileError> {
     let architecture = subject.identity.architecture;
     let Some(version) = subject.settings.version(component).cloned() else { return Ok(true) };
-    let Some((digest, origin)) = subject.settings.pinned(component, architecture) else {
-        // Its digest is published beside it, and known once it is installed.
+    let recorded = || trusted_digest(&subject.places.state, component, &version, architecture);
+    // A record that cannot be read is for the run to refuse.
+    let recorded = || recorded().ok().flatten().map(|digest| (digest, DigestOrigin::Sidecar));
+    let Some((digest, origin)) = subject.settings.pinned(component, architecture).or_else(recorded) else {
+        // Its digest is published beside it, and known once it is fetched.
         let name = format!("-{component}-{version}");
         let stored = files::names(&subject.places.home.join("store"))?;
         return Ok(stored.iter().any(|entry| !entry.starts_with('.') && entry.ends_with(&name)));

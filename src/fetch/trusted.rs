@@ -2,13 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use super::Verified;
 use crate::{
-    config::{Catalog, Fragment},
-    fetch::Verified,
-    host::files,
+    config::{Catalog, ConfigError, Fragment},
+    host::files::{self, FileError},
     model::{Architecture, Component, Digest, DigestOrigin, Version},
 };
+
+/// What was recorded cannot be read, or not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustedError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A line of it.
+    #[error(transparent)]
+    Line(#[from] ConfigError),
+}
 
 /// In hostlet's state directory, in the format of the catalog.
 const NAME: &str = "trusted.csv";
@@ -21,25 +31,25 @@ fn path(state: &Path) -> PathBuf {
     state.join(NAME)
 }
 
-fn read(state: &Path) -> Result<(String, Catalog), Failure> {
+fn read(state: &Path) -> Result<(String, Catalog), TrustedError> {
     let path = path(state);
     let text = files::if_present(files::read_text(&path))?.unwrap_or_else(|| HEAD.to_owned());
     let catalog = Catalog::read(&Fragment { name: path.display().to_string(), text: text.clone() })?;
     Ok((text, catalog))
 }
 
-/// What was trusted before.
-pub(super) fn digest(
+/// What was trusted before, by what is recorded in hostlet's state directory.
+pub fn trusted_digest(
     state: &Path,
     component: Component,
     version: &Version,
     architecture: Architecture,
-) -> Result<Option<Digest>, Failure> {
+) -> Result<Option<Digest>, TrustedError> {
     Ok(read(state)?.1.digest(component, version, architecture).map(|(digest, _)| digest))
 }
 
 /// Records what was fetched now.
-pub(super) fn record(state: &Path, fetched: &[Verified]) -> Result<(), Failure> {
+pub fn record_trusted(state: &Path, fetched: &[Verified]) -> Result<(), TrustedError> {
     let (mut text, known) = read(state)?;
     let before = text.len();
     for artifact in fetched.iter().map(Verified::artifact).filter(|artifact| artifact.origin == DigestOrigin::Sidecar) {

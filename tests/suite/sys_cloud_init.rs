@@ -1,0 +1,206 @@
+//! A machine's first boot: cloud-init reads user-data, starts hostlet.service, and a node runs, or it is said everywhere that
+//! none does.
+
+use std::{fs, path::Path, process::Command};
+
+use hostlet::{model::Component, output::journal, rehearse::Machine};
+use serde_json::Value;
+
+use crate::first_boot::{Image, example};
+
+/// What must hold after a first boot that went well.
+async fn assert_is_a_node(machine: &Machine, example: &str) {
+    let status = machine.run(&["cloud-init", "status", "--wait", "--long"]).await.unwrap();
+    let log = machine.run(&["journalctl", "--no-pager", "--unit", "hostlet.service"]).await.unwrap();
+    assert!(status.status.success() && status.stdout.contains("status: done"), "{example}: {status}\n{log}");
+    let active = machine.expect(&["systemctl", "is-active", "hostlet.service", "kubelet.service", "flanneld.service"]).await;
+    assert_eq!(active.unwrap(), "active\nactive\nactive\n", "{example}: {log}");
+    let result: Value = serde_json::from_str(&machine.read("/run/hostlet/result.json").await.unwrap()).unwrap();
+    assert_eq!((&result["command"], &result["outcome"]), (&"install".into(), &"success".into()), "{example}");
+    assert_eq!(machine.read("/run/hostlet/succeeded").await.unwrap(), "install: success (exit code 0)\n", "{example}");
+    assert!(!machine.run(&["test", "-e", "/run/hostlet/failed"]).await.unwrap().status.success(), "{example}");
+    let entry = format!("MESSAGE_ID={}", journal::SUCCEEDED);
+    let found = machine.expect(&["journalctl", "--output=json", &entry, "HOSTLET_COMMAND=install"]).await.unwrap();
+    assert_eq!(found.lines().count(), 1, "{example}: {found}");
+    assert!(machine.console().contains("hostlet install: install succeeded"), "{example}: {}", machine.console());
+    let clean = machine.run(&["hostlet", "status", "--exit-code"]).await.unwrap();
+    assert!(clean.status.success(), "{example}: {clean}");
+    // Where it was all the time: for an administrator to start again after a change.
+    let again = machine.run(&["systemctl", "restart", "hostlet.service"]).await.unwrap();
+    assert!(again.status.success(), "{example}: {again}");
+}
+
+async fn assert_valid(machine: &Machine, name: &str) {
+    let path = format!("/usr/share/doc/hostlet/examples/cloud-init/{name}.yaml");
+    let valid = machine.run(&["cloud-init", "schema", "--config-file", &path]).await.unwrap();
+    assert!(valid.status.success(), "{name}: {valid}");
+}
+
+#[tokio::test]
+async fn sys_the_minimal_user_data_makes_a_node() {
+    let image = Image::new();
+    image.from_the_mirror().user_data(&example("minimal"));
+    let machine = image.boot().await;
+    assert_valid(&machine, "minimal").await;
+    assert_is_a_node(&machine, "minimal").await;
+}
+
+#[tokio::test]
+async fn sys_user_data_without_secrets_reads_them_from_files_that_the_image_brings() {
+    let image = Image::new();
+    image.from_the_mirror().user_data(&example("secrets-from-a-file"));
+    let secrets = "d /run/secrets/hostlet 0700 root root -\n\
+        f /run/secrets/hostlet/bootstrap-token 0600 root root - abcdef.0123456789abcdef\n\
+        f /run/secrets/hostlet/flannel-token 0600 root root - a-token\n";
+    image.write("etc/tmpfiles.d/secrets.conf", secrets);
+    let machine = image.boot().await;
+    assert_valid(&machine, "secrets-from-a-file").await;
+    assert_is_a_node(&machine, "secrets-from-a-file").await;
+}
+
+#[tokio::test]
+async fn sys_user_data_names_a_mirror_with_an_authority_of_its_own() {
+    let image = Image::new();
+    // The mirror has the files where the example's template says.
+    for (component, file) in [
+        (Component::Kubelet, "kubelet"),
+        (Component::Flanneld, "flanneld-amd64"),
+        (Component::CniPlugins, "cni-plugins-linux-amd64-v1.9.1.tgz"),
+        (Component::FlannelCni, "cni-plugin-flannel-linux-amd64-v1.9.1.tgz"),
+    ] {
+        let made = &image.made[&component];
+        let mirror = image.root().join("srv/mirror");
+        let directory = mirror.join(format!("{component}/v{}/amd64", made.version));
+        fs::create_dir_all(&directory).unwrap();
+        fs::hard_link(mirror.join(&made.path), directory.join(file)).unwrap();
+    }
+    let text = example("mirror").replace("https://mirror.example", "https://127.0.0.1:8443");
+    image.user_data(&text.replace("/etc/hostlet/mirror-ca.crt\"", "/srv/mirror-ca.crt\""));
+    let machine = image.boot().await;
+    assert_valid(&machine, "mirror").await;
+    assert_is_a_node(&machine, "mirror").await;
+}
+
+#[tokio::test]
+async fn sys_user_data_of_a_machine_without_internet_takes_all_from_a_bundle() {
+    let image = Image::new();
+    let digest = bundle(&image);
+    image.user_data(&example("air-gapped").replace(&"0".repeat(64), &digest));
+    for entry in fs::read_dir(image.root().join("srv/mirror")).unwrap().map(|entry| entry.unwrap()) {
+        // What plays the API server stays.
+        if entry.file_name() != "version" {
+            fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+    let machine = image.boot().await;
+    assert_valid(&machine, "air-gapped").await;
+    assert_is_a_node(&machine, "air-gapped").await;
+}
+
+/// `hostlet bundle create` where the files are; gives what the bundle is pinned by.
+fn bundle(image: &Image) -> String {
+    let mut text = "[flannel]\nenabled = true\nversion = \"0.28.9\"\ndatastore = \"etcd\"\netcd.endpoints = [\"https://10.0.0.1:2379\"]\n[node]\nip = \"10.0.0.2\"\n".to_owned();
+    for (component, made) in &image.made {
+        let path = image.root().join("srv/mirror").join(&made.path);
+        text += &format!("[sources.{component}]\nurl = \"{}\"\ndigest = \"{}\"\nsignature = \"off\"\n", path.display(), made.digest);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("hostlet.toml");
+    fs::write(&configuration, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_hostlet"))
+        .args(["bundle", "create", "--output", "json", "--config"])
+        .arg(&configuration)
+        .arg("--cache")
+        .arg(directory.path().join("cache"))
+        .arg("-o")
+        .arg(image.root().join("srv/node.bundle"))
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    result["manifest-digest"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn sys_user_data_in_the_style_of_cluster_api_leaves_its_sentinel() {
+    let image = Image::new();
+    image.from_the_mirror().user_data(&example("cluster-api"));
+    let machine = image.boot().await;
+    assert_valid(&machine, "cluster-api").await;
+    assert_is_a_node(&machine, "cluster-api").await;
+    assert_eq!(machine.read("/run/cluster-api/bootstrap-success.complete").await.unwrap(), "success\n");
+}
+
+#[tokio::test]
+async fn sys_user_data_that_is_wrong_is_an_error_of_cloud_inits_and_leaves_the_host_as_it_was() {
+    let image = Image::new();
+    image.from_the_mirror().user_data(&example("cluster-api").replace("version = \"1.36.4\"", "verison = \"1.36.4\""));
+    let machine = image.boot().await;
+    let status = machine.run(&["cloud-init", "status", "--wait", "--long"]).await.unwrap();
+    assert!(!status.status.success() && status.stdout.contains("status: error"), "{status}");
+    assert_eq!(machine.read("/run/hostlet/failed").await.unwrap(), "install: misconfigured (exit code 2)\n");
+    let result: Value = serde_json::from_str(&machine.read("/run/hostlet/result.json").await.unwrap()).unwrap();
+    assert!(result["error"]["message"].as_str().unwrap().contains("verison"), "{result}");
+    assert!(machine.console().contains("hostlet install: "), "{}", machine.console());
+    let entry = format!("MESSAGE_ID={}", journal::FAILED);
+    let found = machine.expect(&["journalctl", "--output=json", &entry]).await.unwrap();
+    assert!(found.contains(r#""HOSTLET_EXIT_CODE":"2""#), "{found}");
+    for absent in ["/run/cluster-api", "/run/hostlet/succeeded", "/opt/hostlet", "/var/lib/kubelet", "/etc/cni/net.d"] {
+        assert!(!machine.run(&["test", "-e", absent]).await.unwrap().status.success(), "{absent}");
+    }
+    let units = machine.script("ls /etc/systemd/system").await.unwrap();
+    assert!(!units.contains("kubelet") && !units.contains("flanneld"), "{units}");
+    // A wrong configuration does not become right by trying again.
+    let state = machine.run(&["systemctl", "is-failed", "hostlet.service"]).await.unwrap();
+    assert_eq!(state.stdout, "failed\n");
+}
+
+/// An image is baked in a chroot, where neither systemd nor /proc is, and its first boot finds everything.
+#[tokio::test]
+async fn sys_an_image_that_was_baked_in_a_chroot_boots_to_a_node_without_any_source() {
+    let image = Image::new();
+    let configuration = format!(
+        "[cluster]\nserver = \"https://127.0.0.1:8443\"\nca-file = \"/srv/mirror-ca.crt\"\ntoken-file = \"/etc/hostlet/bootstrap-token\"\n\
+         [flannel]\ntoken-file = \"/etc/hostlet/flannel-token\"\n[sources]\n{}",
+        image.made.iter().map(|(component, made)| format!("{component}.url = \"/srv/mirror/{}\"\n", made.template)).collect::<String>()
+    );
+    image.write("etc/hostlet/hostlet.toml", &configuration);
+    image.write("etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n").write("etc/hostlet/flannel-token", "a-token\n");
+    // One of them is trusted on first use: what is recorded of it must be enough at the boot.
+    let flannel = &image.made[&Component::FlannelCni];
+    let settings = image.root().join("etc/hostlet/hostlet.d/90-test.toml");
+    let pinned = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, pinned.replace(&format!("digest = \"{}\"", flannel.digest), "trust-on-first-use = true")).unwrap();
+    image.write(&format!("srv/mirror/{}.sha256", flannel.path), &flannel.digest.to_string());
+    bake(image.root());
+    let mirror = image.root().join("srv/mirror");
+    for entry in fs::read_dir(&mirror).unwrap().map(|entry| entry.unwrap()).filter(|entry| entry.file_name() != "version") {
+        fs::remove_dir_all(entry.path()).unwrap();
+    }
+    image.enable("hostlet.service", "/usr/lib/systemd/system/hostlet.service");
+    let machine = image.boot().await;
+    let log = machine.run(&["journalctl", "--no-pager", "--unit", "hostlet.service"]).await.unwrap();
+    let active = machine.expect(&["systemctl", "is-active", "hostlet.service", "kubelet.service", "flanneld.service"]).await;
+    assert_eq!(active.unwrap(), "active\nactive\nactive\n", "{log}");
+    assert!(!log.stdout.contains("fetching "), "{log}");
+}
+
+/// Runs `hostlet install --stage-only` in the image, over this machine's root and nothing else.
+fn bake(root: &Path) {
+    const SCRIPT: &str = r#"
+        set -euo pipefail
+        mount --make-rprivate /
+        mount -t tmpfs bake /mnt
+        mkdir /mnt/work-is-beside /mnt/root
+        mkdir "$1/../bake-work-$$"
+        trap 'rmdir "$1/../bake-work-$$/work" "$1/../bake-work-$$" 2>/dev/null || true' EXIT
+        mount -t overlay -o "lowerdir=/,upperdir=$1,workdir=$1/../bake-work-$$" overlay /mnt/root
+        chroot /mnt/root /usr/bin/hostlet install --stage-only
+        umount /mnt/root
+        "#;
+    let output = Command::new("unshare").args(["--mount", "--", "bash", "-c", SCRIPT, "-"]).arg(root).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(printed.contains("Staged for the first boot") && printed.contains("kubelet 1.36.4"), "{printed}");
+}
