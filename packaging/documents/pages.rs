@@ -32,9 +32,10 @@ fn collect(command: &Command, name: &str, all: &mut Vec<Command>) {
 }
 
 fn commands_page() -> String {
-    let mut page = "# Commands\n\nAs `hostlet COMMAND --help` prints it. Text for people goes to standard error, results to standard \
+    let mut page =
+        "# Commands\n\nAs `hostlet COMMAND --help` prints it. Text for people goes to standard error, results to standard \
         output. The flags at the end of the first page are those of every command.\n"
-        .to_owned();
+            .to_owned();
     for command in commands(&Cli::command()) {
         let title = command.get_bin_name().unwrap_or_default().to_owned();
         let is_root = title == "hostlet";

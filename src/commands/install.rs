@@ -39,7 +39,11 @@ pub(super) async fn stage_only(global: &Global, events: Events) -> Result<Done, 
     let staged = pipeline::stage_only(&context(global, events)?).await?;
     let mut text = "Staged for the first boot, which needs no network for it:\n".to_owned();
     for artifact in &staged {
-        let _ = writeln!(text, "  {} {} ({} bytes, sha256 {})", artifact.component, artifact.version, artifact.bytes, artifact.digest);
+        let _ = writeln!(
+            text,
+            "  {} {} ({} bytes, sha256 {})",
+            artifact.component, artifact.version, artifact.bytes, artifact.digest
+        );
     }
     Done::new(&text, &json!({ "staged": staged }))
 }

@@ -109,12 +109,6 @@ impl Machine {
         Snapshot::take_quickly(self).await
     }
 
-    /// The end of what it wrote to its console.
-    #[must_use]
-    pub fn console(&self) -> String {
-        self.container.console()
-    }
-
     /// The copy's process 1, as the machine numbers it.
     #[must_use]
     pub fn leader(&self) -> u32 {

@@ -14,8 +14,10 @@ fn pages_made_from_the_command_line_and_the_schema_are_those_in_docs() {
 
 #[test]
 fn every_command_has_a_page_and_no_secret_one_has() {
-    let names: Vec<String> =
-        pages::commands(&<hostlet::cli::Cli as clap::CommandFactory>::command()).iter().map(|command| command.get_name().to_owned()).collect();
+    let names: Vec<String> = pages::commands(&<hostlet::cli::Cli as clap::CommandFactory>::command())
+        .iter()
+        .map(|command| command.get_name().to_owned())
+        .collect();
     for name in ["hostlet", "hostlet-install", "hostlet-bundle-create", "hostlet-config-from"] {
         assert!(names.iter().any(|there| there == name), "{name} is not in {names:?}");
     }

@@ -40,22 +40,34 @@ impl Image {
         let made = make_artifacts(&mirror, &root.join("usr/bin/hostlet"), plugins.path(), &Versions::default()).unwrap();
         fs::write(mirror.join("version"), r#"{"major":"1","minor":"36","gitVersion":"v1.36.4"}"#).unwrap();
         let image = Self { directory, made };
-        image.write("etc/tmpfiles.d/rehearsal.conf", "f /run/hostlet-rehearsal 0644 root root - A machine made for tests.\n");
-        image.write("etc/cloud/cloud.cfg.d/99-test.cfg", "network: {config: disabled}\ndatasource_list: [NoCloud, None]\n");
+        image.write(
+            "etc/tmpfiles.d/rehearsal.conf",
+            "f /run/hostlet-rehearsal 0644 root root - A machine made for tests.\nf /run/console 0600\n",
+        );
+        image.write(
+            "etc/cloud/cloud.cfg.d/99-test.cfg",
+            "network: {config: disabled}\nlocale: false\ndatasource_list: [NoCloud, None]\n",
+        );
         image.write("usr/local/sbin/node-network", NETWORK);
         image.executable("usr/local/sbin/node-network");
         image.unit("node-network.service", &unit("network-pre.target", "oneshot", "/usr/local/sbin/node-network"));
-        let serve = "/usr/bin/hostlet stand-in mirror --directory /srv/mirror --listen 127.0.0.1:8443 --ca-out /srv/mirror-ca.crt";
+        let serve =
+            "/usr/bin/hostlet stand-in mirror --directory /srv/mirror --listen 127.0.0.1:8443 --ca-out /srv/mirror-ca.crt";
         image.unit("mirror.service", &unit("network-online.target", "notify", serve));
+        // What waits for ten minutes would end as a test that ran out of time and cannot tell why. A container has no console.
+        let soon =
+            "[Service]\nExecStart=\nExecStart=/usr/bin/hostlet install --wait 20s\nEnvironment=HOSTLET_CONSOLE=/run/console\n";
+        image.write("etc/systemd/system/hostlet.service.d/10-soon.conf", soon);
         image.write("etc/hostlet/hostlet.d/90-test.toml", &image.test_settings());
         image
     }
 
     /// What the examples leave to the machine, or what no test has: the projects' own files.
     fn test_settings(&self) -> String {
-        let mut text = "[kubelet]\nstable-window = 1\nhealth-timeout = 60\nconfig = { failCgroupV1 = false, failSwapOn = false }\n\
+        let mut text =
+            "[kubelet]\nstable-window = 1\nhealth-timeout = 60\nconfig = { failCgroupV1 = false, failSwapOn = false }\n\
             [flannel]\nversion = \"0.28.9\"\n[sources]\nca-file = \"/srv/mirror-ca.crt\"\n"
-            .to_owned();
+                .to_owned();
         for (component, made) in &self.made {
             let _ = write!(text, "[sources.{component}]\ndigest = \"{}\"\n", made.digest);
         }
@@ -151,6 +163,12 @@ fn found(directory: &Path, format: &str) -> PathBuf {
 fn unpack(deb: &Path, root: &Path) {
     let status = Command::new("dpkg-deb").arg("--extract").arg(deb).arg(root).status().unwrap();
     assert!(status.success(), "{status}");
+    // Where units are is a link on a machine, which a copy over it must not replace.
+    let unit = "lib/systemd/system/hostlet.service";
+    let merged = root.join("usr").join(unit);
+    fs::create_dir_all(merged.parent().unwrap()).unwrap();
+    fs::rename(root.join(unit), merged).unwrap();
+    fs::remove_dir_all(root.join("lib")).unwrap();
 }
 
 fn unit(before: &str, kind: &str, start: &str) -> String {

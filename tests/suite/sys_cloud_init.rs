@@ -22,12 +22,17 @@ async fn assert_is_a_node(machine: &Machine, example: &str) {
     let entry = format!("MESSAGE_ID={}", journal::SUCCEEDED);
     let found = machine.expect(&["journalctl", "--output=json", &entry, "HOSTLET_COMMAND=install"]).await.unwrap();
     assert_eq!(found.lines().count(), 1, "{example}: {found}");
-    assert!(machine.console().contains("hostlet install: install succeeded"), "{example}: {}", machine.console());
+    assert!(console(machine).await.contains("hostlet install: install succeeded"), "{example}");
     let clean = machine.run(&["hostlet", "status", "--exit-code"]).await.unwrap();
     assert!(clean.status.success(), "{example}: {clean}");
     // Where it was all the time: for an administrator to start again after a change.
     let again = machine.run(&["systemctl", "restart", "hostlet.service"]).await.unwrap();
     assert!(again.status.success(), "{example}: {again}");
+}
+
+/// What stands on the console of a machine that has none (see [`Image`]).
+async fn console(machine: &Machine) -> String {
+    machine.read("/run/console").await.unwrap()
 }
 
 async fn assert_valid(machine: &Machine, name: &str) {
@@ -102,7 +107,11 @@ fn bundle(image: &Image) -> String {
     let mut text = "[flannel]\nenabled = true\nversion = \"0.28.9\"\ndatastore = \"etcd\"\netcd.endpoints = [\"https://10.0.0.1:2379\"]\n[node]\nip = \"10.0.0.2\"\n".to_owned();
     for (component, made) in &image.made {
         let path = image.root().join("srv/mirror").join(&made.path);
-        text += &format!("[sources.{component}]\nurl = \"{}\"\ndigest = \"{}\"\nsignature = \"off\"\n", path.display(), made.digest);
+        text += &format!(
+            "[sources.{component}]\nurl = \"{}\"\ndigest = \"{}\"\nsignature = \"off\"\n",
+            path.display(),
+            made.digest
+        );
     }
     let directory = tempfile::tempdir().unwrap();
     let configuration = directory.path().join("hostlet.toml");
@@ -142,11 +151,13 @@ async fn sys_user_data_that_is_wrong_is_an_error_of_cloud_inits_and_leaves_the_h
     assert_eq!(machine.read("/run/hostlet/failed").await.unwrap(), "install: misconfigured (exit code 2)\n");
     let result: Value = serde_json::from_str(&machine.read("/run/hostlet/result.json").await.unwrap()).unwrap();
     assert!(result["error"]["message"].as_str().unwrap().contains("verison"), "{result}");
-    assert!(machine.console().contains("hostlet install: "), "{}", machine.console());
+    assert!(console(&machine).await.contains("hostlet install: "), "{}", console(&machine).await);
     let entry = format!("MESSAGE_ID={}", journal::FAILED);
     let found = machine.expect(&["journalctl", "--output=json", &entry]).await.unwrap();
     assert!(found.contains(r#""HOSTLET_EXIT_CODE":"2""#), "{found}");
-    for absent in ["/run/cluster-api", "/run/hostlet/succeeded", "/opt/hostlet", "/var/lib/kubelet", "/etc/cni/net.d"] {
+    for absent in
+        ["/run/cluster-api", "/run/hostlet/succeeded", "/opt/hostlet", "/var/lib/kubelet", "/etc/cni/net.d/10-flannel.conflist"]
+    {
         assert!(!machine.run(&["test", "-e", absent]).await.unwrap().status.success(), "{absent}");
     }
     let units = machine.script("ls /etc/systemd/system").await.unwrap();
@@ -156,6 +167,26 @@ async fn sys_user_data_that_is_wrong_is_an_error_of_cloud_inits_and_leaves_the_h
     assert_eq!(state.stdout, "failed\n");
 }
 
+#[tokio::test]
+async fn sys_what_preflight_refused_is_an_error_of_cloud_inits_and_is_tried_again_by_itself() {
+    let image = Image::new();
+    image.from_the_mirror().user_data(&example("minimal"));
+    // Somebody else holds the kubelet's port.
+    let hold = "python3 -c \"import socket, time; s = socket.socket(); s.bind(('', 10250)); s.listen(); time.sleep(1000)\"";
+    image.unit("foreign.service", &format!("[Service]\nExecStart={hold}\n"));
+    image.write("etc/systemd/system/hostlet.service.d/soon.conf", "[Service]\nRestartSec=1\n");
+    let machine = image.boot().await;
+    let status = machine.run(&["cloud-init", "status", "--wait", "--long"]).await.unwrap();
+    assert!(!status.status.success() && status.stdout.contains("status: error"), "{status}");
+    assert_eq!(machine.read("/run/hostlet/failed").await.unwrap(), "install: refused (exit code 3)\n");
+    assert!(console(&machine).await.contains("hostlet install: "), "{}", console(&machine).await);
+    machine.expect(&["systemctl", "disable", "--now", "foreign.service"]).await.unwrap();
+    machine.script("timeout 60 bash -c 'until test -e /run/hostlet/succeeded; do sleep 0.2; done'").await.unwrap();
+    let active = machine.expect(&["systemctl", "is-active", "kubelet.service", "flanneld.service"]).await.unwrap();
+    assert_eq!(active, "active\nactive\n");
+    assert!(!machine.run(&["test", "-e", "/run/hostlet/failed"]).await.unwrap().status.success());
+}
+
 /// An image is baked in a chroot, where neither systemd nor /proc is, and its first boot finds everything.
 #[tokio::test]
 async fn sys_an_image_that_was_baked_in_a_chroot_boots_to_a_node_without_any_source() {
@@ -163,7 +194,11 @@ async fn sys_an_image_that_was_baked_in_a_chroot_boots_to_a_node_without_any_sou
     let configuration = format!(
         "[cluster]\nserver = \"https://127.0.0.1:8443\"\nca-file = \"/srv/mirror-ca.crt\"\ntoken-file = \"/etc/hostlet/bootstrap-token\"\n\
          [flannel]\ntoken-file = \"/etc/hostlet/flannel-token\"\n[sources]\n{}",
-        image.made.iter().map(|(component, made)| format!("{component}.url = \"/srv/mirror/{}\"\n", made.template)).collect::<String>()
+        image
+            .made
+            .iter()
+            .map(|(component, made)| format!("{component}.url = \"/srv/mirror/{}\"\n", made.template))
+            .collect::<String>()
     );
     image.write("etc/hostlet/hostlet.toml", &configuration);
     image.write("etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n").write("etc/hostlet/flannel-token", "a-token\n");
@@ -173,6 +208,10 @@ async fn sys_an_image_that_was_baked_in_a_chroot_boots_to_a_node_without_any_sou
     let pinned = fs::read_to_string(&settings).unwrap();
     fs::write(&settings, pinned.replace(&format!("digest = \"{}\"", flannel.digest), "trust-on-first-use = true")).unwrap();
     image.write(&format!("srv/mirror/{}.sha256", flannel.path), &flannel.digest.to_string());
+    // The authority of the API server is made at the boot: what it stands for is said then.
+    let authority = "ca-file = \"/srv/mirror-ca.crt\"\n";
+    let settings_text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, settings_text.replace(&format!("[sources]\n{authority}"), "[sources]\n")).unwrap();
     bake(image.root());
     let mirror = image.root().join("srv/mirror");
     for entry in fs::read_dir(&mirror).unwrap().map(|entry| entry.unwrap()).filter(|entry| entry.file_name() != "version") {

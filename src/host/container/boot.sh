@@ -5,7 +5,6 @@ shift 2
 
 overlay_root "$layer"
 root=/mnt/root
-[ -z "$seed" ] || cp --archive "$seed/." "$root/"
 umount "$root/run"
 # Another machine than this one. Not an absent one: systemd would take that for a first boot and enable all units by preset.
 tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
@@ -28,6 +27,9 @@ for unit in getty.target console-getty.service apt-daily.timer apt-daily-upgrade
     systemd-firstboot.service systemd-remount-fs.service; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
+
+# What is to be there at the boot, units that it enables included.
+[ -z "$seed" ] || cp --archive "$seed/." "$root/"
 
 mount -t tmpfs -o mode=0755 hostlet /run
 mount -t tmpfs -o mode=1777 hostlet /tmp
