@@ -75,7 +75,7 @@ impl Image {
     }
 
     /// That each artifact comes from the mirror's own place of it, whatever else is said.
-    pub(crate) fn from_the_mirror(&self) -> &Self {
+    pub(crate) fn fetching_from_the_mirror(&self) -> &Self {
         let urls = self.made.iter().map(|(component, made)| format!("{component}.url = \"{MIRROR}/{}\"\n", made.template));
         self.write("etc/hostlet/hostlet.d/95-mirror.toml", &format!("[sources]\n{}", urls.collect::<String>()))
     }

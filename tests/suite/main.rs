@@ -60,5 +60,6 @@ mod sys_systemd;
 mod sys_uninstall;
 mod sys_upgrade;
 mod vm;
+mod vm_first_boot;
 mod vm_lost_writes;
 mod vm_power_cut;

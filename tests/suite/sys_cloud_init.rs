@@ -1,7 +1,7 @@
 //! A machine's first boot: cloud-init reads user-data, starts hostlet.service, and a node runs, or it is said everywhere that
 //! none does.
 
-use std::{fs, path::Path, process::Command};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use hostlet::{model::Component, output::journal, rehearse::Machine};
 use serde_json::Value;
@@ -44,7 +44,7 @@ async fn assert_valid(machine: &Machine, name: &str) {
 #[tokio::test]
 async fn sys_the_minimal_user_data_makes_a_node() {
     let image = Image::new();
-    image.from_the_mirror().user_data(&example("minimal"));
+    image.fetching_from_the_mirror().user_data(&example("minimal"));
     let machine = image.boot().await;
     assert_valid(&machine, "minimal").await;
     assert_is_a_node(&machine, "minimal").await;
@@ -53,7 +53,7 @@ async fn sys_the_minimal_user_data_makes_a_node() {
 #[tokio::test]
 async fn sys_user_data_without_secrets_reads_them_from_files_that_the_image_brings() {
     let image = Image::new();
-    image.from_the_mirror().user_data(&example("secrets-from-a-file"));
+    image.fetching_from_the_mirror().user_data(&example("secrets-from-a-file"));
     let secrets = "d /run/secrets/hostlet 0700 root root -\n\
         f /run/secrets/hostlet/bootstrap-token 0600 root root - abcdef.0123456789abcdef\n\
         f /run/secrets/hostlet/flannel-token 0600 root root - a-token\n";
@@ -134,7 +134,7 @@ fn bundle(image: &Image) -> String {
 #[tokio::test]
 async fn sys_user_data_in_the_style_of_cluster_api_leaves_its_sentinel() {
     let image = Image::new();
-    image.from_the_mirror().user_data(&example("cluster-api"));
+    image.fetching_from_the_mirror().user_data(&example("cluster-api"));
     let machine = image.boot().await;
     assert_valid(&machine, "cluster-api").await;
     assert_is_a_node(&machine, "cluster-api").await;
@@ -144,7 +144,7 @@ async fn sys_user_data_in_the_style_of_cluster_api_leaves_its_sentinel() {
 #[tokio::test]
 async fn sys_user_data_that_is_wrong_is_an_error_of_cloud_inits_and_leaves_the_host_as_it_was() {
     let image = Image::new();
-    image.from_the_mirror().user_data(&example("cluster-api").replace("version = \"1.36.4\"", "verison = \"1.36.4\""));
+    image.fetching_from_the_mirror().user_data(&example("cluster-api").replace("version = \"1.36.4\"", "verison = \"1.36.4\""));
     let machine = image.boot().await;
     let status = machine.run(&["cloud-init", "status", "--wait", "--long"]).await.unwrap();
     assert!(!status.status.success() && status.stdout.contains("status: error"), "{status}");
@@ -170,7 +170,7 @@ async fn sys_user_data_that_is_wrong_is_an_error_of_cloud_inits_and_leaves_the_h
 #[tokio::test]
 async fn sys_what_preflight_refused_is_an_error_of_cloud_inits_and_is_tried_again_by_itself() {
     let image = Image::new();
-    image.from_the_mirror().user_data(&example("minimal"));
+    image.fetching_from_the_mirror().user_data(&example("minimal"));
     // Somebody else holds the kubelet's port.
     let hold = "python3 -c \"import socket, time; s = socket.socket(); s.bind(('', 10250)); s.listen(); time.sleep(1000)\"";
     image.unit("foreign.service", &format!("[Service]\nExecStart={hold}\n"));
@@ -191,15 +191,12 @@ async fn sys_what_preflight_refused_is_an_error_of_cloud_inits_and_is_tried_agai
 #[tokio::test]
 async fn sys_an_image_that_was_baked_in_a_chroot_boots_to_a_node_without_any_source() {
     let image = Image::new();
-    let configuration = format!(
-        "[cluster]\nserver = \"https://127.0.0.1:8443\"\nca-file = \"/srv/mirror-ca.crt\"\ntoken-file = \"/etc/hostlet/bootstrap-token\"\n\
-         [flannel]\ntoken-file = \"/etc/hostlet/flannel-token\"\n[sources]\n{}",
-        image
-            .made
-            .iter()
-            .map(|(component, made)| format!("{component}.url = \"/srv/mirror/{}\"\n", made.template))
-            .collect::<String>()
-    );
+    let mut configuration = "[cluster]\nserver = \"https://127.0.0.1:8443\"\nca-file = \"/srv/mirror-ca.crt\"\n\
+        token-file = \"/etc/hostlet/bootstrap-token\"\n[flannel]\ntoken-file = \"/etc/hostlet/flannel-token\"\n[sources]\n"
+        .to_owned();
+    for (component, made) in &image.made {
+        let _ = writeln!(configuration, "{component}.url = \"/srv/mirror/{}\"", made.template);
+    }
     image.write("etc/hostlet/hostlet.toml", &configuration);
     image.write("etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n").write("etc/hostlet/flannel-token", "a-token\n");
     // One of them is trusted on first use: what is recorded of it must be enough at the boot.

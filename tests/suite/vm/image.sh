@@ -10,7 +10,7 @@ export LC_ALL=C.UTF-8
 packages=(
     systemd-sysv dbus udev kmod procps util-linux mount linux-image-cloud-amd64
     containerd containernetworking-plugins iproute2 iptables nftables ca-certificates
-    qemu-guest-agent busybox-static dmsetup e2fsprogs
+    qemu-guest-agent busybox-static dmsetup e2fsprogs cloud-init
 )
 
 # One line for each suite of Debian's that this machine installs from: whatever else it has is no part of the image.
@@ -65,6 +65,9 @@ for unit in getty.target serial-getty@ttyS0.service e2scrub_all.timer e2scrub_re
 done
 
 mkdir -p "$root"/etc/systemd/{journald,system}.conf.d "$root"/etc/systemd/system/qemu-guest-agent.service.d
+# Only where a test wants one: it takes as long as all the rest.
+touch "$root/etc/cloud/cloud-init.disabled"
+printf 'network: {config: disabled}\nlocale: false\ndatasource_list: [NoCloud, None]\n' >"$root/etc/cloud/cloud.cfg.d/99-test.cfg"
 # What is wrong is on the console, which the tests keep.
 printf '[Journal]\nStorage=volatile\nForwardToConsole=yes\nMaxLevelConsole=warning\n' >"$root/etc/systemd/journald.conf.d/console.conf"
 # An emulated processor is slow, and slower while others use the real one.

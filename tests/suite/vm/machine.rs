@@ -53,7 +53,16 @@ pub(crate) struct Machine {
     root: File,
     payload: File,
     disks: Vec<Disk>,
+    /// The end of a cable (see [`Machine::connect`]).
+    cable: Option<Cable>,
     running: Option<Running>,
+}
+
+/// Two machines on one cable have two addresses.
+#[derive(Debug)]
+struct Cable {
+    end: OwnedFd,
+    address: &'static str,
 }
 
 #[derive(Debug)]
@@ -67,7 +76,7 @@ impl Machine {
     /// A machine that is off, with the image's content on its root.
     pub(crate) fn new(image: Image, payload: &Payload, disks: Vec<Disk>) -> Self {
         let root = tempfile::tempfile_in(DISKS).unwrap();
-        let root = Self { image, root, payload: payload.archive.try_clone().unwrap(), disks, running: None };
+        let root = Self { image, root, payload: payload.archive.try_clone().unwrap(), disks, cable: None, running: None };
         let handed = handed_on(&root.root);
         let made = Command::new("qemu-img")
             .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
@@ -82,10 +91,22 @@ impl Machine {
     /// Boots one with the payload unpacked and waits until systemd has started everything.
     pub(crate) async fn boot(image: &Image, payload: &Payload, disks: Vec<Disk>) -> Self {
         let mut machine = Self::new(image.clone(), payload, disks);
-        machine.power_on("");
-        machine.wait_until_up().await;
-        machine.script("tar --extract --directory / --file /dev/disk/by-id/virtio-payload").await.unwrap();
+        machine.start().await;
         machine
+    }
+
+    /// Boots it for the first time, and unpacks the payload.
+    pub(crate) async fn start(&mut self) {
+        self.power_on("");
+        self.wait_until_up().await;
+        self.script("tar --extract --directory / --file /dev/disk/by-id/virtio-payload").await.unwrap();
+    }
+
+    /// Lays a cable between two machines that are off: each has one more interface from then on.
+    pub(crate) fn connect(one: &mut Self, other: &mut Self) {
+        let (near, far) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        one.cable = Some(Cable { end: near.into(), address: "52:54:00:00:00:01" });
+        other.cable = Some(Cable { end: far.into(), address: "52:54:00:00:00:02" });
     }
 
     /// Starts it; `arguments` are for its kernel and its systemd.
@@ -113,6 +134,11 @@ impl Machine {
         let disks: Vec<_> = self.disks.iter().map(|disk| (disk.name, handed_on(&disk.file))).collect();
         for (name, file) in &disks {
             drive(&mut qemu, name, file, "raw");
+        }
+        let cable = self.cable.as_ref().map(|cable| (handed_on(&cable.end), cable.address));
+        if let Some((end, address)) = &cable {
+            qemu.args(["-netdev", &format!("dgram,id=cable,local.type=fd,local.str={}", end.as_raw_fd())])
+                .args(["-device", &format!("virtio-net-pci,netdev=cable,mac={address}")]);
         }
         // A signal to the tests, such as Ctrl-C's, is theirs to act on.
         let qemu = qemu.process_group(0).stdin(Stdio::null()).stdout(console.try_clone().unwrap());
@@ -157,6 +183,12 @@ impl Machine {
 
     /// Has systemd end everything, and boots again.
     pub(crate) async fn reboot(&mut self) {
+        self.begin_reboot().await;
+        self.wait_until_up().await;
+    }
+
+    /// The same, without waiting for what the boot starts.
+    pub(crate) async fn begin_reboot(&mut self) {
         // Its answer may come too late: the agent is ended, too.
         let _ = self.agent().lock().await.run(&["systemctl", "--no-block", "reboot"], &[], COMMAND_DEADLINE).await;
         let begun = Instant::now();
@@ -166,7 +198,6 @@ impl Machine {
         }
         self.running = None;
         self.power_on("");
-        self.wait_until_up().await;
     }
 
     /// Runs a command to its end, as root. A failing status is no error.

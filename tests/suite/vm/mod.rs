@@ -19,5 +19,5 @@ mod payload;
 
 pub(crate) use image::Image;
 pub(crate) use machine::{Disk, Machine};
-pub(crate) use node::{NEW, Node, OLD};
-pub(crate) use payload::Payload;
+pub(crate) use node::{NEW, Node, OLD, waivers};
+pub(crate) use payload::{DOWNLOADS, Payload};

@@ -13,7 +13,7 @@ use super::Image;
 use crate::machine::HOSTLET;
 
 /// Where the artifacts lie in the machine, under their digests.
-pub(super) const DOWNLOADS: &str = "/srv/downloads";
+pub(crate) const DOWNLOADS: &str = "/srv/downloads";
 
 /// The program and releases of the stand-ins.
 #[derive(Debug)]
@@ -26,6 +26,11 @@ pub(crate) struct Payload {
 impl Payload {
     /// Releases are given as the JSON of [`Versions`].
     pub(crate) fn new(image: &Image, releases: &[&str]) -> Self {
+        Self::with(image, releases, &[])
+    }
+
+    /// With more files, each with its path in the machine.
+    pub(crate) fn with(image: &Image, releases: &[&str], files: &[(&Path, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let small = stripped(directory.path());
         let mirror = directory.path().join("mirror");
@@ -39,6 +44,9 @@ impl Payload {
         for made in made.iter().flat_map(BTreeMap::values) {
             let name = Path::new(DOWNLOADS).strip_prefix("/").unwrap().join(made.digest.to_string());
             archive.append_path_with_name(mirror.join(&made.path), name).unwrap();
+        }
+        for (from, to) in files {
+            archive.append_path_with_name(from, to.trim_start_matches('/')).unwrap();
         }
         let archive = archive.into_inner().unwrap();
         // A disk consists of whole sectors.

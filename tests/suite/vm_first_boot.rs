@@ -1,0 +1,155 @@
+//! Two computers with kernels of their own, fresh Debians with the package installed, boot for the first time with user-data:
+//! each proves that it reaches the other, becomes a node, and is one again after a reboot.
+
+use std::time::Instant;
+
+use hostlet::rehearse::Scene as _;
+
+use crate::{
+    first_boot::{example, package},
+    vm::{DOWNLOADS, Image, Machine, Payload, waivers},
+};
+
+const DEB: &str = "/srv/hostlet.deb";
+const ADDRESSES: [&str; 2] = ["10.78.0.1", "10.78.0.2"];
+
+/// Gives the interface on the cable its address, at every boot before the network counts as online.
+const CABLE: &str = "[Unit]
+DefaultDependencies=no
+After=node-network.service systemd-udev-settle.service
+Wants=systemd-udev-settle.service
+Before=network-online.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/bash -c 'device=$(basename $(ls -d /sys/bus/virtio/drivers/virtio_net/virtio*/net/*)); ip address add ADDRESS/24 dev $device; ip link set $device up'
+[Install]
+WantedBy=network-online.target multi-user.target
+";
+
+#[tokio::test]
+async fn vm_two_fresh_machines_prove_each_other_become_nodes_at_their_first_boot_and_are_nodes_after_a_reboot() {
+    let image = Image::prepare();
+    let deb = package("deb");
+    let payload = Payload::with(&image, &["{}"], &[(&deb, DEB)]);
+    let mut machines = [Machine::new(image.clone(), &payload, Vec::new()), Machine::new(image, &payload, Vec::new())];
+    let [one, other] = &mut machines;
+    Machine::connect(one, other);
+    tokio::join!(one.start(), other.start());
+    tokio::join!(prepare(one, &payload, 0), prepare(other, &payload, 1));
+    tokio::join!(one.begin_reboot(), other.begin_reboot());
+    tokio::join!(assert_became_a_node(one, 0), assert_became_a_node(other, 1));
+    // Both may take what the other has not yet: one of them shows the rest.
+    other.power_cut();
+    let begun = Instant::now();
+    one.reboot().await;
+    println!("rebooting took {} s", begun.elapsed().as_secs());
+    assert_is_as_before(one).await;
+    remove_the_package(one).await;
+}
+
+/// The package, its first user-data, and a mirror that plays the API server.
+async fn prepare(machine: &Machine, payload: &Payload, number: usize) {
+    let installed = machine.expect(&["dpkg", "--install", DEB]).await.unwrap();
+    assert!(installed.contains("Setting up hostlet"), "{installed}");
+    let version = machine.expect(&["hostlet", "--version"]).await.unwrap();
+    assert!(version.contains("target: x86_64-unknown-linux-gnu"), "{version}");
+    let enabled = machine.run(&["systemctl", "is-enabled", "hostlet.service"]).await;
+    assert_eq!(enabled.stdout, "disabled\n", "installing the package starts nothing");
+    let manual = machine.run(&["test", "-e", "/run/hostlet/result.json"]).await;
+    assert!(!manual.status.success(), "installing the package ran nothing");
+
+    let mirror = "[Unit]\nBefore=cloud-final.service\n[Service]\nType=notify\nExecStart=/usr/bin/hostlet stand-in mirror \
+        --directory /srv/mirror --listen 127.0.0.1:8443 --ca-out /srv/mirror-ca.crt\n[Install]\nWantedBy=multi-user.target\n";
+    let write = async |path: &str, content: String| machine.write(path, content, 0o600).await.unwrap();
+    write("/etc/systemd/system/mirror.service", mirror.to_owned()).await;
+    write("/srv/mirror/version", r#"{"major":"1","minor":"36","gitVersion":"v1.36.4"}"#.to_owned()).await;
+    write("/etc/systemd/system/cable.service", CABLE.replace("ADDRESS", ADDRESSES[number])).await;
+    write("/etc/hostlet/mesh-key", "0123456789abcdef0123456789abcdef".to_owned()).await;
+    write("/etc/hostlet/hostlet.d/90-test.toml", settings(payload, number)).await;
+    write("/var/lib/cloud/seed/nocloud/meta-data", format!("instance-id: i-{number}\nlocal-hostname: node-{number}\n")).await;
+    write("/var/lib/cloud/seed/nocloud/user-data", example("minimal")).await;
+    let script = format!(
+        "systemctl --quiet enable mirror.service cable.service
+        rm /etc/cloud/cloud-init.disabled
+        mkdir --parents /var/cache/hostlet
+        cp --link {DOWNLOADS}/* /var/cache/hostlet/
+        sync"
+    );
+    machine.script(&script).await.unwrap();
+}
+
+/// The mesh is proved for real; other checks have two seconds that an emulated processor has not.
+fn settings(payload: &Payload, number: usize) -> String {
+    let peers = [0, 1].map(|peer| format!("{{ name = \"node-{peer}\", ip = \"{}\" }}", ADDRESSES[peer]));
+    let digests =
+        payload.made[0].iter().map(|(component, made)| format!("[sources.{component}]\ndigest = \"{}\"\n", made.digest));
+    format!(
+        "[node]\nip = \"{}\"\n[kubelet]\nstable-window = 1\nhealth-timeout = 120\n[flannel]\nversion = \"0.28.9\"\n\
+         [mesh]\npeers = [{}]\nkey-file = \"/etc/hostlet/mesh-key\"\n[preflight]\nwaive = [{}]\n{}",
+        ADDRESSES[number],
+        peers.join(", "),
+        waivers(&["mesh"]),
+        digests.collect::<String>()
+    )
+}
+
+async fn assert_became_a_node(machine: &mut Machine, number: usize) {
+    machine.wait_until_reachable().await;
+    let status = machine.run(&["cloud-init", "status", "--wait", "--long"]).await;
+    let log = machine.run(&["journalctl", "--no-pager", "--unit=hostlet", "--unit=kubelet", "--unit=flanneld"]).await;
+    assert!(
+        status.status.success() && status.stdout.contains("status: done"),
+        "node {number}: {status}\n{log}\n{}",
+        machine.console()
+    );
+    let result: serde_json::Value =
+        serde_json::from_str(&machine.expect(&["cat", "/run/hostlet/result.json"]).await.unwrap()).unwrap();
+    assert_eq!(result["outcome"], "success", "{result}");
+    assert!(log.stdout.contains("preflight: 1 passed"), "the mesh is the only check that is not waived: {log}");
+    let active = machine.expect(&["systemctl", "is-active", "kubelet", "flanneld", "hostlet-responder.socket"]).await;
+    assert_eq!(active.unwrap(), "active\nactive\nactive\n", "node {number}: {log}");
+    assert!(machine.console().contains("hostlet install: install succeeded"), "{}", machine.console());
+    println!("node {number}:\n{}", timeline(machine).await);
+}
+
+/// From cloud-init's start of the unit to the kubelet's READY=1, and where the time goes.
+async fn timeline(machine: &Machine) -> String {
+    let show = "for unit in cloud-final hostlet kubelet flanneld; do
+        systemctl show $unit --property=Id,ActiveEnterTimestampMonotonic,InactiveExitTimestampMonotonic
+        done
+        journalctl --unit=hostlet --output=short-monotonic --no-pager | grep -E 'hostlet 0|== |switch|start kubelet|healthy|succeeded' || true";
+    machine.script(show).await.unwrap()
+}
+
+async fn assert_is_as_before(machine: &Machine) {
+    let status = machine.run(&["hostlet", "status", "--exit-code"]).await;
+    assert!(status.status.success(), "{status}");
+    let plan = machine.run(&["hostlet", "plan", "--exit-code"]).await;
+    assert!(plan.status.success(), "{plan}");
+    let active = machine.expect(&["systemctl", "is-active", "kubelet", "flanneld", "hostlet-responder.socket"]).await;
+    assert_eq!(active.unwrap(), "active\nactive\nactive\n");
+    // cloud-init's runcmd belongs to the first boot.
+    let run = machine.run(&["test", "-e", "/run/hostlet/result.json"]).await;
+    assert!(!run.status.success(), "nothing was installed again");
+    let shared = machine.expect(&["findmnt", "--noheadings", "--output=PROPAGATION", "--target=/var/lib/kubelet"]).await;
+    assert!(shared.unwrap().starts_with("shared"));
+    let kernel = machine.script("sysctl --values net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables").await.unwrap();
+    assert_eq!(kernel, "1\n1\n");
+}
+
+async fn remove_the_package(machine: &Machine) {
+    let before = machine.expect(&["systemctl", "show", "--value", "--property=MainPID", "kubelet"]).await.unwrap();
+    machine.expect(&["dpkg", "--remove", "hostlet"]).await.unwrap();
+    machine.expect(&["test", "-e", "/etc/hostlet/hostlet.toml"]).await.unwrap();
+    let purged = machine.run(&["dpkg", "--purge", "hostlet"]).await;
+    assert!(purged.status.success() && purged.stderr.contains("this machine is still a node"), "{purged}");
+    let after = machine.expect(&["systemctl", "show", "--value", "--property=MainPID", "kubelet"]).await.unwrap();
+    assert_eq!(after, before, "the kubelet goes on");
+    machine.expect(&["/opt/hostlet/bin/hostlet", "uninstall", "--purge"]).await.unwrap();
+    let left = machine
+        .script("ls -d /etc/hostlet /opt/hostlet /var/lib/hostlet /var/cache/hostlet 2>/dev/null || true")
+        .await
+        .unwrap();
+    assert_eq!(left, "");
+}
