@@ -23,3 +23,19 @@ fn every_command_has_a_page_and_no_secret_one_has() {
     }
     assert!(names.iter().all(|name| !name.contains("stand-in") && !name.contains("help")), "{names:?}");
 }
+
+#[test]
+fn checks_that_the_troubleshooting_page_names_exist() {
+    let page = std::fs::read_to_string("docs/troubleshooting.md").unwrap();
+    let known: Vec<&str> = hostlet::preflight::list().iter().map(|check| check.id).collect();
+    let rows = page.lines().skip_while(|line| *line != "## By check").take_while(|line| !line.contains("between nodes"));
+    let ids: Vec<&str> = rows
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(ids.len() > 15, "{ids:?}");
+    for id in ids {
+        assert!(known.contains(&id), "{id}");
+    }
+}
