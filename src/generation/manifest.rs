@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Architecture, Artifact, Component, Digest, DigestOrigin, Expected, NodeName, Signature, UnitName, Version};
+use crate::model::{
+    Architecture, Artifact, Component, Digest, DigestOrigin, Expected, NodeName, ObtainedFrom, Signature, UnitName, Version,
+};
 
 /// The version of the format. A manifest with a higher one was written by a newer hostlet.
 pub const SCHEMA: u32 = 1;
@@ -36,6 +38,9 @@ pub struct Stored {
     /// Who signed what was downloaded for the entry.
     #[serde(default)]
     pub signatures: BTreeMap<String, Signature>,
+    /// Where the download came from; an earlier hostlet did not note it.
+    #[serde(default)]
+    pub obtained: BTreeMap<String, ObtainedFrom>,
 }
 
 /// What a node shall be: compared with the manifest's to see whether anything is to be done.

@@ -76,7 +76,7 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
     if let Some(bundle) = &context.settings.sources.bundle {
         return bundling::obtain(context, bundle, prepared).await;
     }
-    let requests = prepared.plan.fetch.iter().map(|artifact| request(context, artifact)).collect();
+    let requests = prepared.plan.fetch.iter().map(|fetch| request(context, &fetch.artifact)).collect();
     let verified = download(context, requests).await?;
     trusted::record(&context.state, &verified)?;
     Ok(verified)

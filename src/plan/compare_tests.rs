@@ -176,7 +176,7 @@ fn a_host_that_is_as_wanted_gets_nothing() {
 fn a_new_kubelet_is_fetched_alone_and_flannel_is_not_restarted() {
     let observed = installed(&want(&settings(&[]), &facts()));
     let plan = compare(&want(&settings(&["kubelet.version=1.36.3"]), &facts()), &observed, false);
-    let fetched: Vec<_> = plan.fetch.iter().map(|artifact| artifact.component).collect();
+    let fetched: Vec<_> = plan.fetch.iter().map(|fetch| fetch.artifact.component).collect();
     // Every entry of the store that the old generation had is intact; the new kubelet is not among them.
     assert_eq!(fetched, [Component::Kubelet]);
     assert_eq!(changes(&plan), ["switch from generation 1 to 2", "restart kubelet.service"]);
@@ -319,7 +319,7 @@ fn a_signature_that_is_required_now_and_was_not_verified_then_is_fetched_for() {
     assert!(compare(&wanted, &observed, false).is_empty());
     wanted.signatures.insert(Component::Kubelet, SignaturePolicy::Require(signer.clone()));
     let plan = compare(&wanted, &observed, false);
-    let fetched: Vec<_> = plan.fetch.iter().map(|artifact| artifact.component).collect();
+    let fetched: Vec<_> = plan.fetch.iter().map(|fetch| fetch.artifact.component).collect();
     assert_eq!(fetched, [Component::Kubelet]);
     assert!(plan.generation.unwrap().contains("a signature of kubelet"), "a new generation remembers it");
     let issuer = Some("https://d".to_owned());
