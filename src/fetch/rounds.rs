@@ -138,7 +138,7 @@ impl Jitter {
             return (*asked).min(LONGEST_RETRY_AFTER);
         }
         let whole = FIRST_PAUSE.saturating_mul(1 << made.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
-        whole - whole.saturating_mul(self.0) / 1024
+        whole.saturating_sub(whole.saturating_mul(self.0) / 1024)
     }
 }
 

@@ -130,3 +130,22 @@ impl Contents {
         self.units.iter().find(|unit| unit.name == *name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_hostlet_wrote_of_the_store_still_reads() {
+        let digest = Digest::of(b"x");
+        let earlier = format!(r#"{{ "executables": {{ "entry": {{ "kubelet": "{digest}" }} }} }}"#);
+        let stored: Stored = serde_json::from_str(&earlier).unwrap();
+        assert_eq!(stored.executables["entry"]["kubelet"], digest);
+        assert!(stored.signatures.is_empty() && stored.obtained.is_empty());
+        let url = "https://mirror.example/kubelet".to_owned();
+        let obtained = [ObtainedFrom::Source { url }, ObtainedFrom::Cache, ObtainedFrom::Bundle { path: "/srv/b".into() }];
+        let obtained = ["a", "b", "c"].map(str::to_owned).into_iter().zip(obtained).collect();
+        let now = Stored { obtained, ..stored };
+        assert_eq!(serde_json::from_str::<Stored>(&serde_json::to_string(&now).unwrap()).unwrap(), now);
+    }
+}
