@@ -170,7 +170,7 @@ fn what_is_fetched_shows_its_sources_in_their_order_and_what_verifies_it() {
         let plan = compare(&want(&settings(sets), &facts()), &Observed::default(), false);
         (plan.to_string(), serde_json::to_value(&plan).unwrap()["fetch"].clone())
     };
-    let mirrors = "sources.mirrors=[\"https://me:hunter2@mirror.example/{file}?token=hunter2\", \"/srv/mirror\"]";
+    let mirrors = "sources.mirrors=[\"https://mirror.example/{file}?token=hunter2\", \"/srv/mirror\"]";
     let (text, json) = shown(&[mirrors, "sources.kubelet.signature=require"]);
     let kubelet = text.split("  fetch ").find(|part| part.starts_with("kubelet ")).unwrap();
     let position = |part: &str| kubelet.find(part).unwrap_or_else(|| panic!("{part} is not in {kubelet}"));
