@@ -186,9 +186,9 @@ pub(super) struct RawSources {
     pub(super) ca_file: Field<AbsolutePath>,
     /// A PEM file with this node's certificate, for mirrors that ask for one.
     pub(super) client_certificate_file: Field<AbsolutePath>,
-    /// The PEM file with the key of client-certificate-file.
+    /// The PEM file with the key of client-certificate-file, of mode 0600.
     pub(super) client_key_file: Field<AbsolutePath>,
-    /// A netrc(5) file with the credentials of mirrors and of the proxy.
+    /// A netrc(5) file with the credentials of mirrors and of the proxy, of mode 0600.
     pub(super) netrc_file: Field<AbsolutePath>,
     /// The proxy's URL, or direct for none; by default what HTTPS_PROXY and HTTP_PROXY say.
     pub(super) proxy: Field<ProxyChoice>,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Site,
-    host::files::{self, FileError},
+    host::{files::FileError, secret_file},
 };
 
 /// The credentials for one source.
@@ -45,7 +45,7 @@ impl Access {
 
 /// `Name: value`, one a line; empty lines and those that begin with `#` say nothing.
 fn read(path: &Path) -> Result<HeaderMap, Problem> {
-    let text = files::read_text(path).map_err(Problem::HeaderFile)?;
+    let text = secret_file::read_text(path).map_err(Problem::HeaderFile)?.map_err(Problem::HeaderFileExposed)?;
     let wrong = |line: usize| {
         let error = std::io::Error::new(std::io::ErrorKind::InvalidData, format!("line {line} is not \"Name: value\""));
         Problem::HeaderFile(FileError::doing("reading", path)(error))
@@ -67,6 +67,7 @@ fn read(path: &Path) -> Result<HeaderMap, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::files;
 
     #[test]
     fn header_lines_are_read_and_never_shown() {

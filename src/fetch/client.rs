@@ -10,7 +10,7 @@ use url::Url;
 use super::{FetchError, Problem, netrc::Netrc, proxy::Proxies};
 use crate::{
     config::{self, ClientIdentity, Site},
-    host::files,
+    host::{files, secret_file},
 };
 
 /// A connection to one address takes no longer, whatever a stall is.
@@ -111,7 +111,9 @@ fn authorities(path: &Path) -> Result<Vec<Certificate>, FetchError> {
 fn identity(files: &ClientIdentity) -> Result<Identity, FetchError> {
     let refuse = |path: &Path, found: &str| FetchError::Identity { path: path.to_owned(), found: found.to_owned() };
     let read = |path: &Path| files::read(path).map_err(|error| refuse(path, &error.source.to_string()));
-    let (mut certificate, key) = (read(&files.certificate_file)?, read(&files.key_file)?);
+    let (mut certificate, key) = (read(&files.certificate_file)?, secret_file::read(&files.key_file));
+    let key = key.map_err(|error| refuse(&files.key_file, &error.source.to_string()))?;
+    let key = key.map_err(|exposed| FetchError::Exposed { key: "sources.client-key-file", exposed })?;
     if CertificateDer::from_pem_slice(&certificate).is_err() {
         return Err(refuse(&files.certificate_file, "it holds no PEM certificate"));
     }
@@ -127,7 +129,8 @@ fn identity(files: &ClientIdentity) -> Result<Identity, FetchError> {
 
 fn netrc(path: &Path) -> Result<Netrc, FetchError> {
     let refuse = |found: String| FetchError::Netrc { path: path.to_owned(), found };
-    let text = files::read_text(path).map_err(|error| refuse(error.source.to_string()))?;
+    let text = secret_file::read_text(path).map_err(|error| refuse(error.source.to_string()))?;
+    let text = text.map_err(|exposed| FetchError::Exposed { key: "sources.netrc-file", exposed })?;
     Netrc::parse(&text).map_err(refuse)
 }
 

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::Site,
-    model::{Artifact, Digest},
+    model::{Artifact, Digest, ObtainedFrom},
     output::Event,
 };
 
@@ -133,7 +133,8 @@ impl Inner {
                 html = self.transfer(artifact, site, partial, told).await?;
             }
             let (wanted, name) = (artifact.clone(), self.cache.verified_path(&artifact.digest));
-            let published = partial.with(move |partial| Whole::publish(&wanted, partial, &name)).await?;
+            let from = ObtainedFrom::Source { url: redacted(&site.url) };
+            let published = partial.with(move |partial| Whole::publish(&wanted, from, partial, &name)).await?;
             let actual = match published.map_err(Problem::cache(None))? {
                 Ok(verified) => return Ok(verified),
                 Err(actual) => actual,

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::{BundleError, Problem, SignatureProblem, TrustRootError, UnpackProblem};
-use crate::model::{Artifact, SignaturePolicy, Signer};
+use crate::{
+    host::secret_file::Exposed,
+    model::{Artifact, SignaturePolicy, Signer},
+};
 
 /// Fetching, verifying or unpacking failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,14 @@ pub enum FetchError {
         path: PathBuf,
         /// What is wrong with it.
         found: String,
+    },
+    /// A file with a secret is open to others.
+    #[error("{key}: {exposed}")]
+    Exposed {
+        /// The key of the configuration that names it.
+        key: &'static str,
+        /// The file, and who may have it.
+        exposed: Exposed,
     },
     /// A file could not be obtained.
     #[error("fetching {what} from {}", list(failures))]
@@ -111,6 +122,12 @@ impl FetchError {
                 format!(
                     "Write {} as netrc(5) says: machine HOST login USER password PASSWORD, or leave sources.netrc-file out.",
                     path.display()
+                )
+            }
+            Self::Exposed { exposed, .. } => {
+                format!(
+                    "Let nobody else have it: {}. What was in it may be known to others by now: change it.",
+                    exposed.remedy()
                 )
             }
             Self::Fetching { failures, .. } => {

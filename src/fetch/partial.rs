@@ -13,12 +13,17 @@ use crate::{
     model::{Digest, Hasher},
 };
 
+/// So many bytes go to the disk together, while more come: what is left to be synced in the end is short.
+const WRITTEN_BACK: u64 = 8 * 1024 * 1024;
+
 /// `<sha256>.partial`, held by this download alone until it is dropped.
 pub(super) struct Partial {
     file: File,
     path: PathBuf,
     hasher: Hasher,
     length: u64,
+    /// So much of it is on its way to the disk, or there.
+    written_back: u64,
     /// Some of it was there before this attempt began.
     resumed: bool,
     origin: Option<Origin>,
@@ -40,8 +45,15 @@ impl Partial {
     /// Opens it and hashes what an earlier attempt left; `None` while another download holds it. Blocking.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, FileError> {
         let Some(file) = files::open_exclusive(path)? else { return Ok(None) };
-        let mut partial =
-            Self { file, path: path.to_owned(), hasher: Hasher::default(), length: 0, resumed: false, origin: None };
+        let mut partial = Self {
+            file,
+            path: path.to_owned(),
+            hasher: Hasher::default(),
+            length: 0,
+            written_back: 0,
+            resumed: false,
+            origin: None,
+        };
         // Whatever is wrong with it: the digest decides in the end.
         partial.origin = files::read(&partial.origin_path()).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut buffer = vec![0; 128 * 1024];
@@ -80,13 +92,17 @@ impl Partial {
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.file.write_all(bytes).map_err(FileError::doing("writing", &self.path))?;
         self.account(bytes);
+        if self.length - self.written_back >= WRITTEN_BACK {
+            files::begin_writing_back(&self.file, self.written_back, self.length - self.written_back);
+            self.written_back = self.length;
+        }
         Ok(())
     }
 
     /// Empties it. Blocking.
     pub(super) fn restart(&mut self) -> Result<(), FileError> {
         self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(FileError::doing("emptying", &self.path))?;
-        (self.hasher, self.length, self.resumed) = (Hasher::default(), 0, false);
+        (self.hasher, self.length, self.written_back, self.resumed) = (Hasher::default(), 0, 0, false);
         self.origin = None;
         files::if_present(files::remove_file(&self.origin_path())).map(drop)
     }
@@ -110,7 +126,7 @@ impl Partial {
 
     /// Makes it durable and gives it its name. The lock ends afterwards. Blocking.
     pub(super) fn publish(&mut self, name: &Path) -> Result<(), FileError> {
-        self.file.sync_all().map_err(FileError::doing("syncing", &self.path))?;
+        self.file.sync_data().map_err(FileError::doing("syncing", &self.path))?;
         files::if_present(files::remove_file(&self.origin_path()))?;
         files::rename(&self.path, name)
     }

@@ -2,7 +2,10 @@
 
 use std::{io::ErrorKind, path::PathBuf, time::Duration};
 
-use crate::{host::files::FileError, model::Digest};
+use crate::{
+    host::{files::FileError, secret_file::Exposed},
+    model::Digest,
+};
 
 /// What went wrong while a file was fetched.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +19,9 @@ pub enum Problem {
     /// The file with the source's headers is not what it should be.
     #[error("its headers: {0}")]
     HeaderFile(FileError),
+    /// That file is open to others.
+    #[error("its headers (header-file): {0}")]
+    HeaderFileExposed(Exposed),
     /// No TLS client could be made.
     #[error("TLS cannot be set up: {0}")]
     Client(String),
@@ -159,6 +165,12 @@ impl Problem {
                 "Put one header a line into {}, as Name: value, readable by root, or leave header-file out.",
                 error.path.display()
             ),
+            Self::HeaderFileExposed(exposed) => {
+                format!(
+                    "Let nobody else have it: {}. What was in it may be known to others by now: change it.",
+                    exposed.remedy()
+                )
+            }
             Self::Page { .. } | Self::Status { code: 511, .. } => format!(
                 "Open {url} in a browser on this network: log in where a portal asks for it, or set a proxy or a mirror in [sources]."
             ),

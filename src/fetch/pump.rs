@@ -1,4 +1,8 @@
-//! From the network to the disk: one task receives, one thread hashes and writes, and a short queue lies between them.
+//! From the network to the disk: one task receives, one thread hashes and writes, and few buffers go round between them.
+//!
+//! Promise: a download has at most [`BUFFERS`] of [`BUFFER`] bytes between network and disk, however slow the disk and however
+//! busy the machine are. The buffers are its own: a queue of what the network's library hands out would keep that library's
+//! buffers, and those are large and hold any number of small pieces.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -6,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{Problem, body::Body, partial::Partial};
 use crate::{
@@ -14,9 +18,12 @@ use crate::{
     output::{Event, Events},
 };
 
-/// So many pieces wait for the disk, so that neither side waits for a turn of the other on a busy machine. A piece has at most
-/// some 400 KiB (hyper's largest read), and mostly half of that.
-const DEPTH: usize = 8;
+/// The bytes of one buffer: so many that neither side waits often for a turn of the other, few enough for the processor's cache.
+const BUFFER: usize = 128 * 1024;
+/// So many go round.
+const BUFFERS: usize = 4;
+/// What was received waits no longer for more of it before it is written.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// Progress is told no more often.
 const INTERVAL: Duration = Duration::from_millis(100);
 
@@ -74,17 +81,22 @@ pub(super) async fn pump(
     mut progress: Progress<'_>,
 ) -> Result<(), Problem> {
     let total = progress.total;
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(DEPTH);
+    let (full, mut to_write) = mpsc::channel::<Vec<u8>>(BUFFERS);
+    let (written, empty) = mpsc::channel(BUFFERS);
     let shared = partial.clone();
     let writer = tokio::task::spawn_blocking(move || {
         let mut partial = shared.lock();
-        while let Some(bytes) = receiver.blocking_recv() {
+        while let Some(mut bytes) = to_write.blocking_recv() {
             partial.append(&bytes)?;
+            bytes.clear();
+            // Nobody wants it once all was received.
+            let _ = written.try_send(bytes);
         }
         Ok(())
     });
-    let outcome = receive((first, body), &sender, limit, &mut progress).await;
-    drop(sender);
+    let mut filling = Filling { buffer: None, made: 0, empty, full };
+    let outcome = receive((first, body), &mut filling, limit, &mut progress).await;
+    drop(filling);
     // A full disk ends the receiving, too, and is the reason to report.
     writer.await.map_err(Problem::stopped)?.map_err(Problem::cache(total))?;
     outcome
@@ -92,7 +104,7 @@ pub(super) async fn pump(
 
 async fn receive(
     (first, body): (Option<Bytes>, &mut Body),
-    sender: &mpsc::Sender<Bytes>,
+    filling: &mut Filling,
     limit: u64,
     progress: &mut Progress<'_>,
 ) -> Result<(), Problem> {
@@ -103,11 +115,72 @@ async fn receive(
         if progress.bytes > limit {
             return Err(Problem::TooLarge { announced: progress.total, limit });
         }
-        if sender.send(bytes).await.is_err() {
+        if filling.add(&bytes).await.is_err() {
             return Ok(());
         }
-        coming = body.next().await?;
+        // Its memory is the network's again.
+        drop(bytes);
+        let mut next = std::pin::pin!(body.next());
+        coming = if let Ok(next) = timeout(PATIENCE, &mut next).await {
+            next?
+        } else {
+            filling.hand_over();
+            next.await?
+        };
     }
     progress.tell();
     Ok(())
+}
+
+/// The buffer that is being filled, and where those that can be filled come from.
+struct Filling {
+    buffer: Option<Vec<u8>>,
+    made: usize,
+    empty: mpsc::Receiver<Vec<u8>>,
+    full: mpsc::Sender<Vec<u8>>,
+}
+
+/// The writer has ended, and knows why.
+struct Ended;
+
+impl Filling {
+    async fn add(&mut self, mut bytes: &[u8]) -> Result<(), Ended> {
+        while !bytes.is_empty() {
+            let buffer = match &mut self.buffer {
+                Some(buffer) => buffer,
+                none => none.insert(Self::empty(&mut self.made, &mut self.empty).await?),
+            };
+            let (now, later) = bytes.split_at(bytes.len().min(BUFFER - buffer.len()));
+            buffer.extend_from_slice(now);
+            bytes = later;
+            if buffer.len() == BUFFER {
+                self.hand_over();
+            }
+        }
+        Ok(())
+    }
+
+    async fn empty(made: &mut usize, empty: &mut mpsc::Receiver<Vec<u8>>) -> Result<Vec<u8>, Ended> {
+        match empty.try_recv() {
+            Ok(buffer) => Ok(buffer),
+            Err(_) if *made < BUFFERS => {
+                *made += 1;
+                Ok(Vec::with_capacity(BUFFER))
+            }
+            Err(_) => empty.recv().await.ok_or(Ended),
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            // There is room for as many as there are; after the writer's end they are of no use.
+            let _ = self.full.try_send(buffer);
+        }
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
 }

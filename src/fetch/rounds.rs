@@ -1,7 +1,8 @@
 //! Trying sources: in which order, how often, after how long, and when not.
 //!
 //! A round asks each source once, so that a source that fails costs no pause where there is another. A pause comes between
-//! rounds. Who says something final about the file is not asked for it again.
+//! rounds: as long for each source, so that the next round keeps their order, unless a source asks for more patience. Who says
+//! something final about the file is not asked for it again.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -27,6 +28,7 @@ pub(super) struct Rounds<'a> {
     events: &'a Events,
     standing: &'a Standing,
     limit: u32,
+    jitter: Jitter,
     sources: Vec<Source>,
     current: Option<usize>,
 }
@@ -52,7 +54,8 @@ impl<'a> Rounds<'a> {
         let mut sites = sites.to_vec();
         sites.sort_by_key(|site| standing.is_bad(&site.url));
         let source = |site| Source { site, made: 0, problem: None, out: false, not_before: None };
-        Self { what, events, standing, limit, sources: sites.into_iter().map(source).collect(), current: None }
+        let sources = sites.into_iter().map(source).collect();
+        Self { what, events, standing, limit, jitter: Jitter::draw(), sources, current: None }
     }
 
     /// The source whose turn it is, after a pause where one is due; none when all that may help was done.
@@ -92,7 +95,7 @@ impl<'a> Rounds<'a> {
             self.standing.failed(&source.site.url);
         }
         source.out = !problem.is_transient();
-        source.not_before = (!source.out).then(|| Instant::now() + pause(source.made, &problem));
+        source.not_before = (!source.out).then(|| Instant::now() + self.jitter.pause(source.made, &problem));
         let (url, made) = (source.shown(), source.made);
         let text = format!("fetching {} from {url}: {problem}", self.what);
         source.problem = Some(problem);
@@ -118,15 +121,25 @@ impl<'a> Rounds<'a> {
     }
 }
 
-/// Doubling, with jitter so that the nodes of a cluster that boot together do not come back together.
-pub(super) fn pause(made: u32, problem: &Problem) -> Duration {
-    if let Problem::Status { retry_after: Some(asked), .. } = problem {
-        return (*asked).min(LONGEST_RETRY_AFTER);
+/// By how much pauses are shorter than they might be, in 1024ths: drawn once for a file, so that the nodes of a cluster that boot
+/// together do not come back together, while the sources of one node keep their order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Jitter(u32);
+
+impl Jitter {
+    pub(super) fn draw() -> Self {
+        // RandomState is keyed at random in each process: enough to spread nodes.
+        Self(u32::try_from(RandomState::new().hash_one(()) % 512).unwrap_or(0))
     }
-    let whole = FIRST_PAUSE.saturating_mul(1 << made.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
-    // RandomState is keyed at random in each process: enough to spread nodes.
-    let jitter = RandomState::new().hash_one(made) % 512;
-    whole / 2 + whole.saturating_mul(u32::try_from(jitter).unwrap_or(0)) / 1024
+
+    /// Doubling, from so many attempts on.
+    pub(super) fn pause(self, made: u32, problem: &Problem) -> Duration {
+        if let Problem::Status { retry_after: Some(asked), .. } = problem {
+            return (*asked).min(LONGEST_RETRY_AFTER);
+        }
+        let whole = FIRST_PAUSE.saturating_mul(1 << made.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+        whole.saturating_sub(whole.saturating_mul(self.0) / 1024)
+    }
 }
 
 #[cfg(test)]
@@ -140,16 +153,18 @@ mod tests {
     fn pauses_double_up_to_a_limit_and_vary() {
         let broken = Problem::Broken(String::new());
         for (made, whole) in [(1, 500), (2, 1000), (3, 2000), (30, 10_000)] {
-            let pause = pause(made, &broken).as_millis();
-            assert!((whole / 2..=whole).contains(&pause), "{made}: {pause}");
+            for jitter in [Jitter(0), Jitter::draw(), Jitter(511)] {
+                let pause = jitter.pause(made, &broken).as_millis();
+                assert!((whole / 2..=whole).contains(&pause), "{made}: {pause}");
+            }
         }
     }
 
     #[test]
     fn a_source_that_asks_for_patience_gets_it_up_to_a_limit() {
         let asking = |seconds| Problem::Status { code: 429, retry_after: Some(Duration::from_secs(seconds)) };
-        assert_eq!(pause(1, &asking(7)), Duration::from_secs(7));
-        assert_eq!(pause(1, &asking(86_400)), LONGEST_RETRY_AFTER);
+        assert_eq!(Jitter::draw().pause(1, &asking(7)), Duration::from_secs(7));
+        assert_eq!(Jitter::draw().pause(1, &asking(86_400)), LONGEST_RETRY_AFTER);
     }
 
     #[test]
@@ -176,7 +191,7 @@ mod tests {
             let last = host == "b" && asked.len() > 2;
             rounds.failed(if last { Problem::Encoded("gzip".to_owned()) } else { Problem::Broken(String::new()) });
         }
-        assert!(asked.starts_with("ab") && asked.matches('a').count() == 3 && asked.len() == 5, "{asked}");
+        assert_eq!(asked, "ababa");
         let error = rounds.error();
         assert!(error.to_string().contains("https://a/x: the transfer broke off:  (after 3 attempts)"), "{error}");
         let again = Rounds::new("y".to_owned(), &sites, 3, &events, &standing).coming().unwrap().0;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Evidence, FetchError, UnpackProblem, Vouched, Wrong, copying, partial::Partial, unpacking};
 use crate::{
     host::files::{self, FileError},
-    model::{Artifact, Digest, Hasher, Signature},
+    model::{Artifact, Digest, Hasher, ObtainedFrom, Signature},
 };
 
 /// A file in the cache whose digest was compared with the artifact's. Only the comparison makes one.
@@ -14,6 +14,7 @@ pub(super) struct Whole {
     artifact: Artifact,
     path: PathBuf,
     bytes: u64,
+    from: ObtainedFrom,
 }
 
 /// The same, and what is asked of its signature is fulfilled.
@@ -51,6 +52,12 @@ impl Verified {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.whole.bytes
+    }
+
+    /// Where it was taken from.
+    #[must_use]
+    pub const fn from(&self) -> &ObtainedFrom {
+        &self.whole.from
     }
 
     /// What is known of its signature.
@@ -98,16 +105,21 @@ impl Whole {
         if actual != artifact.digest {
             return Ok(Err(format!("its digest is sha256:{actual}")));
         }
-        Ok(Ok(Self { artifact: artifact.clone(), path: path.to_owned(), bytes }))
+        Ok(Ok(Self { artifact: artifact.clone(), path: path.to_owned(), bytes, from: ObtainedFrom::Cache }))
     }
 
     /// Gives a finished download its name; the inner error is the digest that it has instead. Blocking.
-    pub(super) fn publish(artifact: &Artifact, partial: &mut Partial, path: &Path) -> Result<Result<Self, Digest>, FileError> {
+    pub(super) fn publish(
+        artifact: &Artifact,
+        from: ObtainedFrom,
+        partial: &mut Partial,
+        path: &Path,
+    ) -> Result<Result<Self, Digest>, FileError> {
         let actual = partial.digest();
         if actual != artifact.digest {
             return Ok(Err(actual));
         }
         partial.publish(path)?;
-        Ok(Ok(Self { artifact: artifact.clone(), path: path.to_owned(), bytes: partial.length() }))
+        Ok(Ok(Self { artifact: artifact.clone(), path: path.to_owned(), bytes: partial.length(), from }))
     }
 }

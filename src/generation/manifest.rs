@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Architecture, Artifact, Component, Digest, DigestOrigin, Expected, NodeName, Signature, UnitName, Version};
+use crate::model::{
+    Architecture, Artifact, Component, Digest, DigestOrigin, Expected, NodeName, ObtainedFrom, Signature, UnitName, Version,
+};
 
 /// The version of the format. A manifest with a higher one was written by a newer hostlet.
 pub const SCHEMA: u32 = 1;
@@ -36,6 +38,9 @@ pub struct Stored {
     /// Who signed what was downloaded for the entry.
     #[serde(default)]
     pub signatures: BTreeMap<String, Signature>,
+    /// Where the download came from; an earlier hostlet did not note it.
+    #[serde(default)]
+    pub obtained: BTreeMap<String, ObtainedFrom>,
 }
 
 /// What a node shall be: compared with the manifest's to see whether anything is to be done.
@@ -123,5 +128,24 @@ impl Contents {
     #[must_use]
     pub fn unit(&self, name: &UnitName) -> Option<&UnitRecord> {
         self.units.iter().find(|unit| unit.name == *name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_hostlet_wrote_of_the_store_still_reads() {
+        let digest = Digest::of(b"x");
+        let earlier = format!(r#"{{ "executables": {{ "entry": {{ "kubelet": "{digest}" }} }} }}"#);
+        let stored: Stored = serde_json::from_str(&earlier).unwrap();
+        assert_eq!(stored.executables["entry"]["kubelet"], digest);
+        assert!(stored.signatures.is_empty() && stored.obtained.is_empty());
+        let url = "https://mirror.example/kubelet".to_owned();
+        let obtained = [ObtainedFrom::Source { url }, ObtainedFrom::Cache, ObtainedFrom::Bundle { path: "/srv/b".into() }];
+        let obtained = ["a", "b", "c"].map(str::to_owned).into_iter().zip(obtained).collect();
+        let now = Stored { obtained, ..stored };
+        assert_eq!(serde_json::from_str::<Stored>(&serde_json::to_string(&now).unwrap()).unwrap(), now);
     }
 }

@@ -53,11 +53,6 @@ pub fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(FileError::doing("reading", path))
 }
 
-/// The permissions of what a path leads to: 0600 and the like.
-pub fn mode(path: &Path) -> Result<u32> {
-    Ok(fs::metadata(path).map_err(FileError::doing("looking at", path))?.permissions().mode() & 0o7777)
-}
-
 /// `None` where the path does not exist, and the error where it cannot be known.
 pub fn if_present<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
@@ -272,6 +267,18 @@ pub fn remove_directory_if_empty(path: &Path) -> Result<()> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Ok(()),
         Err(error) => Err(FileError::doing("removing", path)(error)),
     }
+}
+
+/// Asks the kernel to begin writing a part of the file to the disk, and does not wait for it: what is synced later is then
+/// mostly there. Only a hint, whose failure means nothing: a file system that has no such thing writes when it is synced.
+/// Source: sync_file_range(2), which makes nothing durable by itself.
+#[allow(unsafe_code, reason = "no crate in the tree has sync_file_range")]
+pub fn begin_writing_back(file: &File, from: u64, length: u64) {
+    use std::os::fd::AsRawFd;
+    let (Ok(from), Ok(length)) = (from.try_into(), length.try_into()) else { return };
+    // Reason for unsafe: nix and rustix have no sync_file_range. It takes numbers only, and the descriptor is open as long as
+    // the file is borrowed.
+    unsafe { nix::libc::sync_file_range(file.as_raw_fd(), from, length, nix::libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// Renames and fsyncs the directory of the new name (and of the old one, where that is another).

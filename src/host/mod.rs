@@ -40,6 +40,7 @@ pub mod processes;
 pub mod propagation;
 pub mod proxies;
 pub mod resolver;
+pub mod secret_file;
 pub mod signals;
 pub mod systemd;
 pub mod terminal;

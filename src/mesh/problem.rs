@@ -3,7 +3,7 @@
 use std::io;
 
 use super::key;
-use crate::host::files;
+use crate::host::{files, secret_file::Exposed};
 
 /// Why this node cannot take part.
 #[derive(Debug, thiserror::Error)]
@@ -13,14 +13,9 @@ pub enum MeshError {
         "the key that all nodes share (mesh.key-file) cannot be read: {0}; make one with: openssl rand -hex 32, and copy it to every node"
     )]
     NoKey(files::FileError),
-    /// Others can read the key.
-    #[error("{path} has mode {mode:04o}: others than its owner can read the key; chmod 0600 {path}")]
-    KeyIsOpen {
-        /// The file.
-        path: String,
-        /// Its mode.
-        mode: u32,
-    },
+    /// Others can read the key, or change it.
+    #[error("the key that all nodes share (mesh.key-file): {0}; {remedy}", remedy = .0.remedy())]
+    KeyIsOpen(Exposed),
     /// It is no key.
     #[error("{path} holds no key: {reason}")]
     NotAKey {

@@ -1,6 +1,8 @@
 //! What hostlet obtains: components, and the files that carry them.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::{Digest, Invalid, Version, serde_as_text};
 
@@ -91,7 +93,7 @@ impl fmt::Display for Architecture {
 serde_as_text!(Architecture, "amd64 or arm64");
 
 /// Who vouches for a digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DigestOrigin {
     /// hostlet's built-in catalog.
@@ -104,6 +106,50 @@ pub enum DigestOrigin {
     Sidecar,
     /// A bundle that is pinned, signed or trusted on first use, or that carries the file's own signature.
     Bundle,
+}
+
+impl DigestOrigin {
+    /// Who vouches for the digest, in words.
+    #[must_use]
+    pub const fn explained(self) -> &'static str {
+        match self {
+            Self::Catalog => "known to hostlet",
+            Self::CatalogFile => "in sources.catalog-file",
+            Self::Configuration => "pinned in the configuration",
+            Self::Sidecar => {
+                "published beside it and trusted on first use: integrity only; pin it in the configuration for more"
+            }
+            Self::Bundle => "known to the bundle, which is pinned, signed, or trusted on first use; or proved by its signature",
+        }
+    }
+}
+
+/// Where a file was taken from when it was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "kebab-case")]
+pub enum ObtainedFrom {
+    /// One of its sources.
+    Source {
+        /// Without credentials.
+        url: String,
+    },
+    /// hostlet's own cache: an earlier run fetched it, and it was hashed again.
+    Cache,
+    /// A bundle.
+    Bundle {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for ObtainedFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source { url } => write!(f, "{url}"),
+            Self::Cache => write!(f, "what an earlier run had fetched"),
+            Self::Bundle { path } => write!(f, "the bundle {}", path.display()),
+        }
+    }
 }
 
 /// How an artifact holds what is wanted of it.

@@ -17,7 +17,7 @@ mod validity;
 mod version;
 
 pub use address::{Cidr, NodeAddress, Port, Protocol};
-pub use artifact::{Architecture, Artifact, Component, DigestOrigin, Packing};
+pub use artifact::{Architecture, Artifact, Component, DigestOrigin, ObtainedFrom, Packing};
 pub use digest::{Digest, Hasher};
 pub use identity::NodeIdentity;
 pub use name::{NodeName, UnitName};

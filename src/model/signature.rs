@@ -118,6 +118,16 @@ impl Signer {
     }
 }
 
+impl fmt::Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keyless { identity, issuer } => write!(f, "{identity} ({issuer})"),
+            Self::CosignKey(key) => write!(f, "the cosign key {}", key.fingerprint()),
+            Self::Minisign(key) => write!(f, "the minisign key {key}"),
+        }
+    }
+}
+
 /// What is asked of a file's signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignaturePolicy {
@@ -136,6 +146,16 @@ impl SignaturePolicy {
         match self {
             Self::Off => None,
             Self::IfAvailable(signer) | Self::Require(signer) => Some(signer),
+        }
+    }
+
+    /// As the configuration spells it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::IfAvailable(_) => "if-available",
+            Self::Require(_) => "require",
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     generation::{self, Committed, Staged, committed, manifest::Stored},
     health::Healthy,
     host::look,
-    model::{Artifact, Component, Digest, Signature, UnitName, layout},
+    model::{Artifact, Component, Digest, ObtainedFrom, Signature, UnitName, layout},
     output::Event,
     plan::Step,
     transaction::{ChangeError, Transaction, Undo, journal::Header, started_unit},
@@ -88,6 +88,7 @@ pub(super) async fn stage(
     let wanted = prepared.wanted.clone();
     let known = prepared.observed.current.as_ref().map(|manifest| manifest.stored.executables.clone()).unwrap_or_default();
     let signatures = signatures(prepared, &verified);
+    let obtained = obtained(prepared, &verified);
     let number = prepared.observed.highest_generation + 1;
     let created = jiff::Timestamp::now().to_string();
     let staged = tokio::task::spawn_blocking(move || {
@@ -105,17 +106,32 @@ pub(super) async fn stage(
             wanted.contents,
             &wanted.files,
             &wanted.host_files,
-            Stored { executables, signatures },
+            Stored { executables, signatures, obtained },
         )
     });
     Ok(Some(staged.await??))
 }
 
-/// What is known of the signatures, by the names of the entries in the store: of what was fetched, and of what is there.
+/// What is known of the signatures, by the names of the entries in the store.
 pub(super) fn signatures(prepared: &Prepared, verified: &[Verified]) -> BTreeMap<String, Signature> {
-    let known = prepared.observed.current.as_ref().map(|manifest| manifest.stored.signatures.clone()).unwrap_or_default();
+    known(prepared, verified, |stored| &stored.signatures, Verified::signature)
+}
+
+/// Where what is in the store came from, by the names of the entries.
+fn obtained(prepared: &Prepared, verified: &[Verified]) -> BTreeMap<String, ObtainedFrom> {
+    known(prepared, verified, |stored| &stored.obtained, Verified::from)
+}
+
+/// Of what was fetched, and of what is there.
+fn known<T: Clone>(
+    prepared: &Prepared,
+    verified: &[Verified],
+    there: impl Fn(&Stored) -> &BTreeMap<String, T>,
+    fetched: impl Fn(&Verified) -> &T,
+) -> BTreeMap<String, T> {
+    let known = prepared.observed.current.as_ref().map(|manifest| there(&manifest.stored).clone()).unwrap_or_default();
     let names: Vec<String> = prepared.wanted.artifacts.iter().map(Artifact::store_name).collect();
-    let fetched = verified.iter().map(|verified| (verified.artifact().store_name(), verified.signature().clone()));
+    let fetched = verified.iter().map(|verified| (verified.artifact().store_name(), fetched(verified).clone()));
     known.into_iter().filter(|(name, _)| names.contains(name)).chain(fetched).collect()
 }
 
@@ -128,7 +144,7 @@ fn register_staging(transaction: &mut Transaction, prepared: &Prepared) -> Resul
             transaction.register(Undo::RemoveDirectories { paths: missing })?;
         }
     }
-    for name in prepared.plan.fetch.iter().map(Artifact::store_name) {
+    for name in prepared.plan.fetch.iter().map(|fetch| fetch.artifact.store_name()) {
         let entry = layout::store_entry(&opt, &name);
         transaction.register(Undo::RemoveTree { path: layout::store_entry(&opt, &format!(".staging-{name}")) })?;
         // A damaged entry that was exchanged for a good one stays good.

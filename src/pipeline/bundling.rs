@@ -4,7 +4,7 @@ use super::{Context, Failure, fetching};
 use crate::{
     config,
     fetch::{FetchError, OpenBundle, Request, Verified, redacted},
-    model::{Architecture, Artifact, Component, DigestOrigin, Version},
+    model::{Architecture, Artifact, Component, DigestOrigin, ObtainedFrom, Version},
 };
 
 /// Obtains and verifies everything that the configuration needs, each with where it comes from.
@@ -29,7 +29,11 @@ pub async fn collect_for_bundle(context: &Context, architectures: &[Architecture
     let from = |request: &Request| request.sites.first().map(|site| redacted(&site.url)).unwrap_or_default();
     let sources: Vec<String> = requests.iter().map(from).collect();
     let verified = fetching::download(context, requests).await?;
-    Ok(verified.into_iter().zip(sources).collect())
+    let source = |(verified, first): (Verified, String)| match verified.from() {
+        ObtainedFrom::Source { url } => (verified.clone(), url.clone()),
+        ObtainedFrom::Cache | ObtainedFrom::Bundle { .. } => (verified, first),
+    };
+    Ok(verified.into_iter().zip(sources).map(source).collect())
 }
 
 /// The bundle that the configuration names, read whole.

@@ -71,7 +71,8 @@ pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prep
     if prepared.plan.fetch.is_empty() {
         return Ok(Vec::new());
     }
-    obtain(context, &prepared.plan.fetch).await
+    let artifacts: Vec<Artifact> = prepared.plan.fetch.iter().map(|fetch| fetch.artifact.clone()).collect();
+    obtain(context, &artifacts).await
 }
 
 /// Obtains and verifies these, from the bundle where there is one.

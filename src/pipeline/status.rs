@@ -2,7 +2,6 @@
 //! mount that is made under the kubelet's root directory and gone again when the answer is there.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -14,14 +13,14 @@ use crate::{
     facts::{self, Activity, Footprint, Observed},
     generation::{
         self,
-        manifest::{ArtifactRecord, Manifest},
+        manifest::{ArtifactRecord, Manifest, Stored},
     },
     host::{
         capabilities,
         propagation::{self, Observer},
         systemd::Systemd,
     },
-    model::{Artifact, Digest, NodeName, PathState, Signature, UnitName, layout},
+    model::{Artifact, Digest, NodeName, ObtainedFrom, PathState, Signature, UnitName, layout},
     transaction::journal,
     uninstall::Intent,
 };
@@ -35,6 +34,8 @@ pub struct Installed {
     pub record: ArtifactRecord,
     /// Who signed it; none where an earlier hostlet installed it.
     pub signature: Option<Signature>,
+    /// Where it was taken from; none where an earlier hostlet installed it.
+    pub obtained: Option<ObtainedFrom>,
 }
 
 /// What `hostlet status` tells.
@@ -136,7 +137,7 @@ pub async fn status(opt: &Path, state: &Path) -> Result<Status, Failure> {
         generation: Some(manifest.number),
         created: Some(manifest.created),
         node: Some(manifest.contents.node),
-        components: components(&manifest.contents.artifacts, &manifest.stored.signatures),
+        components: components(&manifest.contents.artifacts, &manifest.stored),
         executables,
         units,
         propagation,
@@ -145,9 +146,13 @@ pub async fn status(opt: &Path, state: &Path) -> Result<Status, Failure> {
     })
 }
 
-fn components(records: &[ArtifactRecord], signatures: &BTreeMap<String, Signature>) -> Vec<Installed> {
-    let signature = |record| signatures.get(&Artifact::from(record).store_name()).cloned();
-    records.iter().map(|record| Installed { record: record.clone(), signature: signature(record) }).collect()
+fn components(records: &[ArtifactRecord], stored: &Stored) -> Vec<Installed> {
+    let installed = |record: &ArtifactRecord| {
+        let name = Artifact::from(record).store_name();
+        let (signature, obtained) = (stored.signatures.get(&name).cloned(), stored.obtained.get(&name).cloned());
+        Installed { record: record.clone(), signature, obtained }
+    };
+    records.iter().map(installed).collect()
 }
 
 impl Status {
@@ -274,8 +279,12 @@ impl fmt::Display for Status {
             return writeln!(f, "Nothing is installed.");
         };
         writeln!(f, "Generation {generation} of node {node}, staged {created}")?;
-        for Installed { record, signature } in &self.components {
+        for Installed { record, signature, obtained } in &self.components {
             writeln!(f, "  {:<12} {:<16} sha256 {}", record.component, record.version.to_string(), record.digest)?;
+            if let Some(obtained) = obtained {
+                writeln!(f, "  {:<12} from {obtained}", "")?;
+            }
+            writeln!(f, "  {:<12} the digest is {}", "", record.origin.explained())?;
             match signature {
                 Some(Signature::Verified(signed)) => writeln!(f, "  {:<12} {signed}", "")?,
                 Some(Signature::Unverified { reason }) => writeln!(f, "  {:<12} who signed it is not verified: {reason}", "")?,

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Plan, Step, Wanted};
+use super::{Fetch, Plan, Step, Wanted};
 use crate::{
     facts::{Activity, Observed, UnitFacts},
     generation::manifest::{Contents, UnitRecord},
@@ -22,7 +22,7 @@ pub fn compare(wanted: &Wanted, observed: &Observed, anew: bool) -> Plan {
         let stays = !anew && observed.intact.contains(&artifact.store_name()) && comparison.is_signed(artifact);
         generation.is_some() && !stays
     };
-    let fetch = wanted.artifacts.iter().filter(missing).cloned().collect();
+    let fetch = wanted.artifacts.iter().filter(missing).map(|artifact| Fetch::of(wanted, artifact)).collect();
     Plan { fetch, generation, steps: comparison.steps }
 }
 

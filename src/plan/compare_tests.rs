@@ -165,6 +165,38 @@ fn a_bare_host_gets_everything_and_units_start_after_the_switch() {
 }
 
 #[test]
+fn what_is_fetched_shows_its_sources_in_their_order_and_what_verifies_it() {
+    let shown = |sets: &[&str]| {
+        let plan = compare(&want(&settings(sets), &facts()), &Observed::default(), false);
+        (plan.to_string(), serde_json::to_value(&plan).unwrap()["fetch"].clone())
+    };
+    let mirrors = "sources.mirrors=[\"https://mirror.example/{file}?token=hunter2\", \"/srv/mirror\"]";
+    let (text, json) = shown(&[mirrors, "sources.kubelet.signature=require"]);
+    let kubelet = text.split("  fetch ").find(|part| part.starts_with("kubelet ")).unwrap();
+    let position = |part: &str| kubelet.find(part).unwrap_or_else(|| panic!("{part} is not in {kubelet}"));
+    assert!(position("from https://mirror.example/kubelet?…") < position("or from file:///srv/mirror/"));
+    assert!(
+        position("or from file:///srv/mirror/") < position("or from https://dl.k8s.io/release/v1.36.4/bin/linux/amd64/kubelet")
+    );
+    assert!(position("verified by sha256 ") < position(", known to hostlet"));
+    position(
+        "and by a signature of krel-staging@k8s-releng-prod.iam.gserviceaccount.com (https://accounts.google.com), without",
+    );
+    assert_eq!(
+        (&json[0]["component"], &json[0]["signature"], &json[1]["signature"]),
+        (&"kubelet".into(), &"require".into(), &"off".into())
+    );
+    assert_eq!(json[0]["sources"].as_array().unwrap().len(), 3, "{json:#}");
+    assert!(text.contains("its signature is not asked for (sources.flanneld.signature)"), "{text}");
+    assert!(!format!("{text}{json}").contains("hunter2"), "{text}");
+    // A bundle takes the place of all sources.
+    let (text, json) = shown(&["sources.bundle=/srv/node.bundle"]);
+    assert!(text.contains("from the bundle /srv/node.bundle") && !text.contains("https://dl.k8s.io"), "{text}");
+    assert!(text.contains("and, where there is one, by a signature of krel-staging@"), "{text}");
+    assert_eq!(json[0]["sources"], serde_json::json!(["the bundle /srv/node.bundle"]));
+}
+
+#[test]
 fn a_host_that_is_as_wanted_gets_nothing() {
     let wanted = want(&settings(&[]), &facts());
     let plan = compare(&wanted, &installed(&wanted), false);
@@ -176,7 +208,7 @@ fn a_host_that_is_as_wanted_gets_nothing() {
 fn a_new_kubelet_is_fetched_alone_and_flannel_is_not_restarted() {
     let observed = installed(&want(&settings(&[]), &facts()));
     let plan = compare(&want(&settings(&["kubelet.version=1.36.3"]), &facts()), &observed, false);
-    let fetched: Vec<_> = plan.fetch.iter().map(|artifact| artifact.component).collect();
+    let fetched: Vec<_> = plan.fetch.iter().map(|fetch| fetch.artifact.component).collect();
     // Every entry of the store that the old generation had is intact; the new kubelet is not among them.
     assert_eq!(fetched, [Component::Kubelet]);
     assert_eq!(changes(&plan), ["switch from generation 1 to 2", "restart kubelet.service"]);
@@ -319,7 +351,7 @@ fn a_signature_that_is_required_now_and_was_not_verified_then_is_fetched_for() {
     assert!(compare(&wanted, &observed, false).is_empty());
     wanted.signatures.insert(Component::Kubelet, SignaturePolicy::Require(signer.clone()));
     let plan = compare(&wanted, &observed, false);
-    let fetched: Vec<_> = plan.fetch.iter().map(|artifact| artifact.component).collect();
+    let fetched: Vec<_> = plan.fetch.iter().map(|fetch| fetch.artifact.component).collect();
     assert_eq!(fetched, [Component::Kubelet]);
     assert!(plan.generation.unwrap().contains("a signature of kubelet"), "a new generation remembers it");
     let issuer = Some("https://d".to_owned());

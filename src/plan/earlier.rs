@@ -39,6 +39,8 @@ pub fn earlier(manifest: &Manifest, host_files: BTreeMap<PathBuf, Content>, fact
         artifacts: contents.artifacts.iter().map(Artifact::from).collect(),
         // It was accepted when it was installed.
         signatures: BTreeMap::new(),
+        // Nothing is fetched on the way back.
+        sources: BTreeMap::new(),
         files: BTreeMap::new(),
         host_files,
         purposes: contents.host.keys().map(|path| (path.clone(), PURPOSE)).collect(),

@@ -4,6 +4,7 @@ mod compare;
 #[cfg(test)]
 mod compare_tests;
 mod earlier;
+mod fetch;
 mod identity;
 mod render;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 pub use compare::{compare, compare_back};
 pub use earlier::{NoCredential, departure, earlier};
+pub use fetch::Fetch;
 pub use identity::{architecture, identity};
 pub use render::{PlanError, wanted};
 pub use versions::{AllowedSteps, NotAskedFor, Skew, UnusualStep, skew, unusual_steps};
@@ -24,7 +26,7 @@ pub use wanted::Wanted;
 
 use crate::{
     facts::Footprint,
-    generation::manifest::{ArtifactRecord, Contents, Manifest},
+    generation::manifest::{Contents, Manifest},
     model::{Artifact, layout},
     transaction::Change,
 };
@@ -33,7 +35,7 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// What has to be fetched, verified and stored first.
-    pub fetch: Vec<Artifact>,
+    pub fetch: Vec<Fetch>,
     /// Why a new generation has to be staged; `None` when the one in force stays.
     pub generation: Option<String>,
     /// The changes of the host.
@@ -92,9 +94,7 @@ impl fmt::Display for Plan {
         if self.is_empty() {
             return writeln!(f, "Nothing to do: the host is as the configuration says.");
         }
-        for artifact in &self.fetch {
-            writeln!(f, "  fetch {artifact}\n      sha256 {} ({})", artifact.digest, origin(artifact))?;
-        }
+        self.fetch.iter().try_for_each(|fetch| write!(f, "{fetch}"))?;
         if let Some(reason) = &self.generation {
             writeln!(f, "  stage a generation\n      {reason}")?;
         }
@@ -106,23 +106,12 @@ impl fmt::Display for Plan {
     }
 }
 
-fn origin(artifact: &Artifact) -> &'static str {
-    use crate::model::DigestOrigin::{Bundle, Catalog, CatalogFile, Configuration, Sidecar};
-    match artifact.origin {
-        Catalog => "known to hostlet",
-        CatalogFile => "in sources.catalog-file",
-        Configuration => "pinned in the configuration",
-        Sidecar => "published beside it and trusted on first use: integrity only; pin it in the configuration for more",
-        Bundle => "known to the bundle, which is pinned, signed, or trusted on first use; or proved by its signature",
-    }
-}
-
 impl Serialize for Plan {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
         let mut plan = serializer.serialize_struct("Plan", 4)?;
         plan.serialize_field("empty", &self.is_empty())?;
-        plan.serialize_field("fetch", &self.fetch.iter().map(ArtifactRecord::from).collect::<Vec<_>>())?;
+        plan.serialize_field("fetch", &self.fetch)?;
         plan.serialize_field("generation", &self.generation)?;
         plan.serialize_field("steps", &self.steps)?;
         plan.end()

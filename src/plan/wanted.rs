@@ -20,6 +20,8 @@ pub struct Wanted {
     pub artifacts: Vec<Artifact>,
     /// What is asked of their signatures.
     pub signatures: BTreeMap<Component, SignaturePolicy>,
+    /// Where they may be fetched from, in words, the first one first.
+    pub sources: BTreeMap<Component, Vec<String>>,
     /// The files of the generation, by path in it.
     pub files: BTreeMap<String, Content>,
     /// The files outside of it.
@@ -64,6 +66,7 @@ impl Builder {
             contents,
             artifacts: artifacts.to_vec(),
             signatures: BTreeMap::new(),
+            sources: BTreeMap::new(),
             files: BTreeMap::new(),
             host_files: BTreeMap::new(),
             purposes: BTreeMap::new(),
@@ -78,6 +81,11 @@ impl Builder {
     /// What is asked of signatures.
     pub(super) fn signatures(&mut self, policies: impl Iterator<Item = (Component, SignaturePolicy)>) {
         self.0.signatures.extend(policies);
+    }
+
+    /// Where a component may be fetched from.
+    pub(super) fn sources(&mut self, component: Component, sources: Vec<String>) {
+        self.0.sources.insert(component, sources);
     }
 
     /// A file in the generation.

@@ -64,7 +64,9 @@ async fn sys_a_fresh_install_brings_both_units_up_and_a_second_one_touches_nothi
     let status: Value = serde_json::from_str(status.lines().last().unwrap()).unwrap();
     assert_eq!(status["propagation"]["state"], "proved", "{status:#}");
     assert_eq!(status["differences"], Value::Array(Vec::new()), "{status:#}");
-    assert_eq!(status["components"].as_array().unwrap().len(), 4);
+    let components = status["components"].as_array().unwrap();
+    assert_eq!(components.len(), 4);
+    assert!(components.iter().all(|component| component["obtained"]["from"] == "source"), "{status:#}");
 
     let before = snapshot(&machine).await;
     let output = install(&machine, &[]).await;
@@ -122,6 +124,7 @@ async fn from_a_bundle_without_any_route(machine: &Machine) {
     assert_eq!(result(machine).await["signatures"]["kubelet"]["state"], "unverified");
     let status = machine.expect(&[HOSTLET, "status"]).await.unwrap();
     assert!(status.contains("who signed it is not verified: no signature was found"), "{status}");
+    assert!(status.contains("from the bundle /srv/node.bundle"), "{status}");
 }
 
 #[tokio::test]

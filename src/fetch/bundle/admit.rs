@@ -23,7 +23,7 @@ use crate::{
         verified::Whole,
     },
     host::files::FileError,
-    model::{Architecture, Artifact, Component, DigestOrigin, SignaturePolicy, Version},
+    model::{Architecture, Artifact, Component, DigestOrigin, ObtainedFrom, SignaturePolicy, Version},
     output::{Event, Events},
 };
 
@@ -215,7 +215,8 @@ impl OpenBundle {
             }
         }
         let bytes = partial.length();
-        let published = Whole::publish(artifact, &mut partial, &self.cache.verified_path(&artifact.digest));
+        let from = ObtainedFrom::Bundle { path: self.path.clone() };
+        let published = Whole::publish(artifact, from, &mut partial, &self.cache.verified_path(&artifact.digest));
         match published.map_err(wrong)? {
             Ok(whole) => {
                 self.events.emit(Event::Fetched { component, digest, cached: false });

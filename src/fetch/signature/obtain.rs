@@ -11,7 +11,7 @@ use url::Url;
 use super::{Authority, Evidence, SignatureProblem, TrustRootError, Vouched, Wrong, source::too_slow};
 use crate::{
     config::{self, Site},
-    fetch::{Problem, Verified, rounds, verified::Whole},
+    fetch::{Problem, Verified, rounds::Jitter, verified::Whole},
     host::files::{self, FileError},
     model::{Digest, Scheme, SignaturePolicy, Signer},
     output::{Event, Events},
@@ -94,7 +94,7 @@ impl Signatures {
                 Ok(vouched) => return Ok(vouched),
                 Err(problem) if self.ends(candidate, &problem, made) => break problem,
                 Err(problem) => {
-                    let pause = rounds::pause(made, &Problem::Broken(String::new()));
+                    let pause = Jitter::draw().pause(made, &Problem::Broken(String::new()));
                     made += 1;
                     let text = format!("{}: {problem}; attempt {made} in {:.1} s", candidate.what, pause.as_secs_f32());
                     self.events.emit(Event::Warning { text });

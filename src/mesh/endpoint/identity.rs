@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::{
     config::{Mesh, Peer, Sample, Settings, WaitFor},
-    host::files,
+    host::secret_file,
     mesh::{
         key::Key,
         problem::MeshError,
@@ -109,10 +109,6 @@ fn same_addresses(listed: &Node, actual: &Node) -> bool {
 
 fn read_key(mesh: &Mesh) -> Result<Key, MeshError> {
     let path = mesh.key_file.display().to_string();
-    let mode = files::mode(&mesh.key_file).map_err(MeshError::NoKey)?;
-    if mode & 0o077 != 0 {
-        return Err(MeshError::KeyIsOpen { path, mode });
-    }
-    let content = files::read(&mesh.key_file).map_err(MeshError::NoKey)?;
+    let content = secret_file::read(&mesh.key_file).map_err(MeshError::NoKey)?.map_err(MeshError::KeyIsOpen)?;
     Key::new(&content, &mesh.cluster_name).map_err(|reason| MeshError::NotAKey { path, reason })
 }

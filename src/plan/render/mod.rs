@@ -13,6 +13,7 @@ use super::wanted::{Builder, Wanted};
 use crate::{
     config::Settings,
     facts::HostFacts,
+    fetch::redacted,
     model::{Artifact, NodeIdentity, layout},
 };
 
@@ -52,12 +53,24 @@ pub fn wanted(
     let root = settings.kubelet.root_directory.clone();
     let mut builder = Builder::new(identity, root, settings.runtime.unit.clone(), artifacts, facts.program);
     builder.signatures(settings.sources.components.iter().map(|(component, source)| (*component, source.signature.clone())));
+    sources(&mut builder, settings, artifacts);
     executables(&mut builder, artifacts);
     system::render(&mut builder, settings, facts);
     kubelet::render(&mut builder, settings, facts, identity)?;
     flannel::render(&mut builder, settings, identity);
     units::render(&mut builder, settings, facts, identity);
     Ok(builder.finish())
+}
+
+/// A bundle takes the place of all sources.
+fn sources(builder: &mut Builder, settings: &Settings, artifacts: &[Artifact]) {
+    for Artifact { component, architecture, .. } in artifacts {
+        let sources = match &settings.sources.bundle {
+            Some(bundle) => vec![format!("the bundle {}", bundle.path.display())],
+            None => settings.sites(*component, *architecture).iter().map(|site| redacted(&site.url)).collect(),
+        };
+        builder.sources(*component, sources);
+    }
 }
 
 /// Links of the generation into the store, and of the host into the generation.

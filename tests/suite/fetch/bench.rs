@@ -1,6 +1,7 @@
 //! What every test here needs: a server that is trusted, a cache, and an ear for events.
 
 use std::{
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -80,6 +81,14 @@ impl Bench {
         std::fs::write(self.partial(content), bytes).unwrap();
     }
 
+    /// A file that root alone may read.
+    pub(crate) fn secret(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        open_to(&path, 0o600);
+        path
+    }
+
     /// The names in the cache, sorted.
     pub(crate) fn cached(&self) -> Vec<String> {
         let mut names = names(&self.cache());
@@ -108,6 +117,11 @@ pub(crate) fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Who may have a file.
+pub(crate) fn open_to(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 pub(crate) fn request(content: &[u8], url: &Url) -> Request {

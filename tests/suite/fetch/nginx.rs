@@ -16,7 +16,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
 };
 
-use super::bench::{Bench, artifact, content, until};
+use super::bench::{Bench, artifact, content, open_to, until};
 
 const PORTS: [&str; 6] = ["good", "unknown", "expired", "other-name", "client", "plain"];
 
@@ -180,6 +180,7 @@ async fn nginx_serves_the_file_and_every_fault_of_its_tls_is_named() {
     let error = fetch(&bench, &body, vec![nginx.site("client", "kubelet")]).await.unwrap_err();
     assert!(error.to_string().contains("400 Bad Request"), "{error}");
     let node = nginx.directory.join("node.pem");
+    open_to(&node, 0o600);
     bench.sources.client_identity = Some(ClientIdentity { certificate_file: node.clone(), key_file: node });
     fetch(&bench, &body, vec![nginx.site("client", "kubelet")]).await.unwrap();
 }
@@ -228,8 +229,6 @@ async fn nginx_with_a_login_a_limit_a_portal_or_compression_is_failed_over_or_re
         assert!(warnings.last().unwrap().contains(said), "{said} is not in {warnings:?}");
         std::fs::remove_dir_all(bench.cache()).unwrap();
     }
-    let netrc = bench.directory.path().join("netrc");
-    std::fs::write(&netrc, "machine 127.0.0.1 login node password hunter2").unwrap();
-    bench.sources.netrc_file = Some(netrc);
+    bench.sources.netrc_file = Some(bench.secret("netrc", "machine 127.0.0.1 login node password hunter2"));
     fetch(&bench, &body, vec![nginx.site("good", "private/kubelet")]).await.unwrap();
 }
