@@ -56,18 +56,23 @@ fn ns_mesh_rules_of_routing_that_mislead_are_told_with_what_shows_them() {
         let cluster = nodes(2, Bridge);
         let _others = cluster.others_respond();
         let rule = |rule: &str| sh(&format!("ip -n n1 rule add pref 100 to 10.9.0.2 {rule}"));
-        for (kind, word) in [("blackhole", "blackhole"), ("unreachable", "unreachable"), ("prohibit", "prohibit")] {
-            rule(kind);
+        for kind in ["blackhole", "prohibit", "unreachable"] {
+            // To whoever connects, a rule of the type unreachable is no route.
+            if kind == "unreachable" {
+                sh("ip -n n1 route add unreachable 10.9.0.2")
+            } else {
+                rule(kind)
+            }
             let found = probe(1);
             assert_eq!((found.state("n2"), &found.finding["outcome"]), ("no-route".to_owned(), &"failure".into()));
             found.is(
                 &[],
                 &[
-                    &format!("FAIL n2 (10.9.0.2): a route or rule of the type {word} on this node (n1) to 10.9.0.2"),
+                    &format!("FAIL n2 (10.9.0.2): a route or rule of the type {kind} on this node (n1) to 10.9.0.2"),
                     "on n1: ip route get 10.9.0.2 from 10.9.0.1; ip rule",
                 ],
             );
-            sh("ip -n n1 rule delete pref 100");
+            sh("ip -n n1 rule delete pref 100 || ip -n n1 route delete unreachable 10.9.0.2");
         }
         // One port alone.
         rule("ipproto udp dport 8472 unreachable");
@@ -93,5 +98,18 @@ fn ns_mesh_rules_of_routing_that_mislead_are_told_with_what_shows_them() {
         found.is(&[], &says);
         sh("ip -n n1 rule delete pref 100");
         probe(1).is(&[], &["6 passed"]);
+    });
+}
+
+#[test]
+fn ns_mesh_a_node_whose_address_is_on_the_loopback_probes_with_what_its_link_carries() {
+    on_a_fresh_host(|| {
+        let cluster = nodes(2, Bridge);
+        let _others = cluster.others_respond();
+        sh("ip -n n1 address flush dev eth0
+            ip -n n1 address add 10.9.0.1/32 dev lo && ip -n n1 route add 10.9.0.0/24 dev eth0 src 10.9.0.1");
+        let found = probe(1);
+        found.is(&[], &["6 passed"]);
+        assert!(found.mesh.to_string().contains("\"bytes\":1500"), "{}", found.mesh);
     });
 }

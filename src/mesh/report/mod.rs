@@ -191,6 +191,8 @@ impl State {
             Self::Down { way_out } => format!("no answer to ARP or neighbour discovery{}", of(way_out)),
             Self::NoResponder { port } => format!("its services can be reached, and udp/{port} and tcp/{port} do not answer"),
             Self::NotStarted { port } => format!("udp/{port} is refused, as where nobody listens or a rule rejects"),
+            // Its messages may have come over the other family.
+            Self::OneWay { port } => format!("no answer from udp/{port} and tcp/{port}"),
             Self::Silent { reason, way_out } => format!("{reason}{}", of(way_out)),
             other => return other,
         };

@@ -129,7 +129,9 @@ fn look_at_rules(way_out: Option<&WayOut>) -> String {
 fn write_no_route(f: &mut fmt::Formatter<'_>, peer: &str, this: &Node, to: IpAddr, route: Unroutable) -> fmt::Result {
     let name = &this.name;
     let (found, remedy) = match route {
-        Unroutable::Missing => ("no route on this node", "add a route to its network, or a default route"),
+        Unroutable::Missing => {
+            ("no route on this node", "add a route to its network, or a default route; ip rule shows what may hide one")
+        }
         Unroutable::Unreachable => ("a route or rule of the type unreachable on this node", "ip rule; remove what says so"),
         Unroutable::Blackhole => ("a route or rule of the type blackhole on this node", "ip rule; remove what says so"),
         Unroutable::Prohibited => ("a route or rule of the type prohibit on this node", "ip rule; remove what says so"),
