@@ -72,6 +72,8 @@ fn datagram_socket(outgoing: &Outgoing, requirement: Requirement) -> io::Result<
         let unreachable = (error.raw_os_error() == Some(libc::EHOSTUNREACH)).then_some(NO_ROUTE);
         if let Some(ending) = unreachable.or_else(|| own_error(error)) {
             for size in [Size::Small, Size::Full] {
+                // What this host does not let out was tried all the same.
+                outgoing.attempted(requirement, size);
                 outgoing.heard(requirement, size, ending);
             }
         }
