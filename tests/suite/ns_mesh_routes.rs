@@ -57,9 +57,9 @@ fn ns_mesh_rules_of_routing_that_mislead_are_told_with_what_shows_them() {
         for kind in ["blackhole", "prohibit", "unreachable"] {
             // To whoever connects, a rule of the type unreachable is no route.
             if kind == "unreachable" {
-                sh("ip -n n1 route add unreachable 10.9.0.2")
+                sh("ip -n n1 route add unreachable 10.9.0.2");
             } else {
-                rule(kind)
+                rule(kind);
             }
             let found = probe(1);
             assert_eq!((found.state("n2"), &found.finding["outcome"]), ("no-route".to_owned(), &"failure".into()));
