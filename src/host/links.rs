@@ -144,6 +144,36 @@ pub fn silent_neighbours() -> io::Result<Vec<IpAddr>> {
     Ok(neighbours.filter_map(|one| if let RouteNetlinkMessage::NewNeighbour(n) = one { address(n) } else { None }).collect())
 }
 
+/// The link by which packets from here to there leave, as routes and rules (ip-rule(8)) have it.
+pub fn way_out(source: IpAddr, destination: IpAddr) -> io::Result<Option<u32>> {
+    let mut message = RouteMessage::default();
+    let (family, bits) = match destination {
+        IpAddr::V4(_) => (netlink_packet_route::AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (netlink_packet_route::AddressFamily::Inet6, 128),
+    };
+    message.header.address_family = family;
+    (message.header.destination_prefix_length, message.header.source_prefix_length) = (bits, bits);
+    message.attributes =
+        vec![RouteAttribute::Destination(route_address(destination)), RouteAttribute::Source(route_address(source))];
+    // An acknowledgement ends the answer.
+    let asked = RouteNetlinkMessage::GetRoute(message);
+    let answers = netlink::ask(SockProtocol::NetlinkRoute, asked, NLM_F_REQUEST | NLM_F_ACK)?;
+    Ok(answers.into_iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewRoute(route) => route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Oif(index) => Some(*index),
+            _ => None,
+        }),
+        _ => None,
+    }))
+}
+
+fn route_address(ip: IpAddr) -> RouteAddress {
+    match ip {
+        IpAddr::V4(v4) => RouteAddress::Inet(v4),
+        IpAddr::V6(v6) => RouteAddress::Inet6(v6),
+    }
+}
+
 fn link(message: &LinkMessage) -> Link {
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     let flags = message.header.flags;
@@ -238,6 +268,8 @@ mod tests {
         let loopback = links().unwrap().into_iter().find(|link| link.name == "lo").unwrap();
         assert_eq!(loopback.kind, LinkKind::Other);
         assert!(addresses().unwrap().contains(&LocalAddress { ip: "127.0.0.1".parse().unwrap(), link: loopback.index }));
+        let here = "127.0.0.1".parse().unwrap();
+        assert_eq!(way_out(here, here).unwrap(), Some(loopback.index));
         routes().unwrap();
     }
 }

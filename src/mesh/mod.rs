@@ -41,7 +41,7 @@ pub use endpoint::{Counters, Endpoint, Identity, Purpose};
 pub use joiner::prove;
 pub use matrix::{Pair, Row, keep_drawn, matrix};
 pub use problem::MeshError;
-pub use report::{Ended, MeshReport, PairReport, State};
+pub use report::{Ended, MeshReport, PairReport, State, Unroutable, WayOut};
 pub use requirement::{Family, Framing, Node, Requirement, Rules, Service};
 pub use roster::{Gap, Roster, ask};
 pub use sample::Sampled;

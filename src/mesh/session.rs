@@ -157,6 +157,11 @@ impl Outgoing {
         }
     }
 
+    /// A message of ICMP's came back for it.
+    pub(super) fn is_rejected(&self, requirement: Requirement, size: Size) -> bool {
+        matches!(self.ending(requirement, size).1, Ending::Icmp { by: Some(_), .. })
+    }
+
     pub(super) fn ending(&self, requirement: Requirement, size: Size) -> (u8, Ending) {
         let sent = self.state().sent.get(&(requirement.protocol, requirement.port, size)).copied();
         sent.unwrap_or((0, Ending::Silence))

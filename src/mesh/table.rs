@@ -175,7 +175,9 @@ impl EndLine for String {
 const fn state(state: &State) -> &'static str {
     match state {
         State::Proved => "proved",
-        State::Down => "down",
+        State::Down { .. } => "down",
+        State::OneFamily { family: Family::Ipv4, .. } => "NO IPv4",
+        State::OneFamily { family: Family::Ipv6, .. } => "NO IPv6",
         State::OneWay { .. } => "ONE WAY",
         State::NoRoute { .. } => "NO ROUTE",
         State::NoResponder { .. } => "no responder",

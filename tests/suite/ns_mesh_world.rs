@@ -18,6 +18,8 @@ pub(crate) enum Wiring {
     Router,
     /// On one link, over IPv6 alone: fd09::N.
     Ipv6,
+    /// On one link, over both: 10.9.0.N and fd09::N.
+    Dual,
 }
 
 /// Nodes 1 to N; the first one is the control plane, the others are workers.
@@ -36,7 +38,7 @@ pub(crate) fn nodes(nodes: usize, wiring: Wiring) -> Cluster {
 impl Cluster {
     pub(crate) fn address(&self, node: usize) -> String {
         match self.wiring {
-            Wiring::Bridge => format!("10.9.0.{node}"),
+            Wiring::Bridge | Wiring::Dual => format!("10.9.0.{node}"),
             Wiring::Router => format!("10.9.{node}.2"),
             Wiring::Ipv6 => format!("fd09::{node}"),
         }
@@ -59,6 +61,10 @@ impl Cluster {
             );
             script += &match self.wiring {
                 Wiring::Bridge | Wiring::Ipv6 => format!("ip link set v{node} master bridge1\n"),
+                Wiring::Dual => format!(
+                    "ip link set v{node} master bridge1
+                     ip -n n{node} address add fd09::{node}/64 dev eth0 nodad\n"
+                ),
                 Wiring::Router => format!(
                     "ip address add 10.9.{node}.1/24 dev v{node}
                      ip -n n{node} route add default via 10.9.{node}.1\n"
@@ -77,11 +83,11 @@ impl Cluster {
     pub(crate) fn configure(&self, node: usize, flannel: &str, mesh: &str) {
         let role = |node| if node == 1 { "control-plane" } else { "worker" };
         let peers: Vec<_> = (1..=self.nodes)
-            .map(|node| format!("{{ name = \"n{node}\", ip = \"{}\", role = \"{}\" }}", self.address(node), role(node)))
+            .map(|node| format!("{{ name = \"n{node}\", ip = {}, role = \"{}\" }}", self.addresses(node), role(node)))
             .collect();
-        let (address, role, peers) = (self.address(node), role(node), peers.join(", "));
+        let (addresses, role, peers) = (self.addresses(node), role(node), peers.join(", "));
         let text = format!(
-            "sources.flannel-cni.trust-on-first-use = true\n[node]\nname = \"n{node}\"\nip = \"{address}\"\nrole = \"{role}\"\n\
+            "sources.flannel-cni.trust-on-first-use = true\n[node]\nname = \"n{node}\"\nip = {addresses}\nrole = \"{role}\"\n\
              [flannel]\ndatastore = \"etcd\"\netcd.endpoints = [\"https://10.9.0.1:2379\"]\n{flannel}\n\
              [runtime]\nsocket = \"/mnt/host/cri.sock\"\n\
              [mesh]\npeers = [{peers}]\n{}\n{}\n{mesh}\n",
@@ -89,6 +95,12 @@ impl Cluster {
             if mesh.contains("wait-timeout") { "" } else { "wait-timeout = 0" },
         );
         fs::write(format!("/mnt/host/n{node}.toml"), text).unwrap();
+    }
+
+    /// As the configuration has them.
+    fn addresses(&self, node: usize) -> String {
+        let address = self.address(node);
+        if self.wiring == Wiring::Dual { format!("[\"{address}\", \"fd09::{node}\"]") } else { format!("\"{address}\"") }
     }
 
     /// Responders on all nodes but the first.

@@ -1,5 +1,6 @@
 //! The power goes during an upgrade, and while that is recovered from: the machine boots again, hostlet-recover.service is
 //! done before the kubelet starts, and a kubelet comes up. One machine for all cuts: each boot is the trial of the cut before.
+//! The last boot is also that of a node that answers other nodes, and its kernel is one that has WireGuard.
 
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use hostlet::rehearse::Scene as _;
 
 use crate::{
     machine::HOSTLET,
-    vm::{NEW, Node, OLD},
+    vm::{NEW, Node, OLD, mesh},
 };
 
 const DROP_IN: &str = "/etc/hostlet/hostlet.d/90-upgrade.toml";
@@ -48,6 +49,7 @@ async fn vm_after_a_power_cut_at_any_point_of_an_upgrade_the_old_or_the_new_kube
     assert!(install.contains("Nothing to do"), "{install}");
     assert_new(&node, committed).await;
 
+    mesh::join(&node).await;
     let begun = Instant::now();
     node.machine.reboot().await;
     println!("rebooting took {} s", begun.elapsed().as_secs());
@@ -55,6 +57,10 @@ async fn vm_after_a_power_cut_at_any_point_of_an_upgrade_the_old_or_the_new_kube
     assert_new(&node, "rebooting").await;
     let plan = node.machine.run(&[HOSTLET, "plan", "--exit-code"]).await;
     assert!(plan.status.success(), "{plan}");
+    let begun = Instant::now();
+    mesh::assert_answers_after_a_boot(&node).await;
+    mesh::assert_wireguards_port_is_proved(&node).await;
+    println!("proving other nodes took {} s", begun.elapsed().as_secs());
 }
 
 async fn boot(node: &mut Node, after: &str) {

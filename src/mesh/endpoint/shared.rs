@@ -45,7 +45,9 @@ pub(in crate::mesh) struct Shared {
     is_responder: bool,
     eyes: Eyes,
     listening: Vec<(Family, Listening)>,
-    mtus: HashMap<IpAddr, u32>,
+    /// What each link carries, by the kernel's number for it, and which link has which address.
+    mtus: HashMap<u32, u32>,
+    links_of: HashMap<IpAddr, u32>,
     pub(super) visits: Mutex<HashMap<Nonce, Visit>>,
     pub(super) buckets: Mutex<(Bucket, Vec<Bucket>)>,
     /// Peers that this node still needs answers from, and peers that spoke to it.
@@ -89,9 +91,8 @@ impl Shared {
     ) -> io::Result<Self> {
         let now = Instant::now();
         let members = Members::new(&identity.peers, &identity.key, identity.newcomers);
-        let links = links::links()?;
-        let mtu = |index| links.iter().find(|link| link.index == index).map_or(1500, |link| link.mtu);
-        let mtus = links::addresses()?.into_iter().map(|address| (address.ip, mtu(address.link))).collect();
+        let mtus = links::links()?.into_iter().map(|link| (link.index, link.mtu)).collect();
+        let links_of = links::addresses()?.into_iter().map(|address| (address.ip, address.link)).collect();
         // A session takes some twenty answers a second.
         let buckets = (Bucket::new(20_000, 10_000, now), vec![Bucket::new(200, 100, now); members.most() + 1]);
         Ok(Self {
@@ -103,6 +104,7 @@ impl Shared {
             listening,
             eyes,
             mtus,
+            links_of,
             firewall: Mutex::new((firewall, now)),
             ledger: Arc::default(),
             counters: Counters::default(),
@@ -140,7 +142,7 @@ impl Shared {
     pub(in crate::mesh) fn outgoing(&self, envelope: Envelope, between: (IpAddr, IpAddr), targets: Vec<Target>) -> Outgoing {
         let sees_leaving = self.eyes.of(Family::of(between.0)).leaving;
         let ledger = sees_leaving.then(|| Arc::clone(&self.ledger));
-        Outgoing::new(envelope, between, self.mtu(between.0), targets, &self.pulse, ledger)
+        Outgoing::new(envelope, between, self.mtu(between), targets, &self.pulse, ledger)
     }
 
     /// What filters packets here.
@@ -172,8 +174,11 @@ impl Shared {
         Envelope { key: self.identity.key.clone(), session, from: self.id, to }
     }
 
-    pub(in crate::mesh) fn mtu(&self, source: IpAddr) -> u32 {
-        self.mtus.get(&source).copied().unwrap_or(1500)
+    /// What the link carries by which packets leave. A node's address may be on the loopback, which carries more.
+    fn mtu(&self, (source, destination): (IpAddr, IpAddr)) -> u32 {
+        let leaves = links::way_out(source, destination).ok().flatten();
+        let link = leaves.or_else(|| self.links_of.get(&source).copied());
+        link.and_then(|link| self.mtus.get(&link).copied()).unwrap_or(1500)
     }
 
     pub(in crate::mesh) const fn eyes(&self) -> Eyes {

@@ -47,6 +47,7 @@ impl Session<'_> {
                     translated: None,
                     told: attempts > 0
                         && !outgoing.is_hopeless()
+                        && !told.is_broken
                         && (told.at_all || target.requirement.protocol == Protocol::Tcp),
                 });
             }
@@ -68,7 +69,10 @@ impl Session<'_> {
                     listening: how(&listening, requirement),
                     firewall: own_firewall.clone(),
                     translated,
-                    told: told.at_all && !outgoing.is_hopeless() && sent.is_some_and(|sent| sent.attempts > 0),
+                    told: told.at_all
+                        && !told.is_broken
+                        && !outgoing.is_hopeless()
+                        && sent.is_some_and(|sent| sent.attempts > 0),
                 });
             }
         }

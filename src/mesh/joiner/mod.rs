@@ -2,7 +2,8 @@
 //!
 //! Promise: a peer that does not answer is pending, never a pass and never called blocked, unless its own messages come
 //! here. From when a peer is armed the verdict takes [`sender::VERDICT`] at the most, and no longer than it needs; what the
-//! two processes did not get to run is added, since neither could look meanwhile.
+//! two processes did not get to run is added, since neither could look meanwhile. A peer that ends in the middle is pending
+//! again, and is judged by what it shows when it is back.
 
 mod evidence;
 mod line;
@@ -10,21 +11,26 @@ mod round;
 mod unseen;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::sleep,
+};
 
 use super::{
     Endpoint,
     endpoint::Shared,
     report::{MeshReport, PairReport, State},
     requirement::{Family, Node},
+    verdict::Verdict,
 };
 use crate::config::Mesh;
-use round::Session;
+use round::{Session, Unseen};
 
 /// A peer that answers is there at once; so long a silence is waited for even where nobody waits.
 const LEAST_WAIT: Duration = Duration::from_millis(1_400);
@@ -76,21 +82,31 @@ async fn pair(shared: Arc<Shared>, peer: &Node, waited_for: bool, until: Instant
     let families = [Family::Ipv4, Family::Ipv6].into_iter();
     let families = families.filter(|family| out.iter().chain(&back).any(|one| one.family == *family));
     let sessions = families.filter_map(|family| Some((family, this.address(family)?, peer.address(family)?)));
+    let answers = watch::Sender::new(None);
     let results = join_all(sessions.map(|(family, source, destination)| {
-        let session = Session { shared: &shared, peer, family, source, destination, turns };
-        async move { session.run(until).await }
+        let session = Session { shared: &shared, peer, family, source, destination, turns, answers: &answers };
+        async move { (family, destination, session.run(until).await) }
     }))
     .await;
     shared.needs(id, false);
+    let (state, verdicts) = together(results);
+    PairReport { peer: peer.clone(), waited_for, state, verdicts }
+}
+
+/// What the families come to together. A peer that answers over one is there, and is pending no more over the other.
+fn together(results: Vec<(Family, IpAddr, Result<Vec<Verdict>, Unseen>)>) -> (State, Vec<Verdict>) {
+    let answers = results.iter().any(|(_, _, result)| result.is_ok());
     let (mut verdicts, mut state) = (Vec::new(), State::Proved);
-    for result in results {
+    for (family, to, result) in results {
         match result {
             Ok(mut of_family) => verdicts.append(&mut of_family),
             Err(unseen) => {
-                state = unseen.state;
+                if state == State::Proved || !state.is_failure() {
+                    state = if answers { unseen.state.beside_another(family, to) } else { unseen.state };
+                }
                 verdicts.extend(unseen.verdicts);
             }
         }
     }
-    PairReport { peer: peer.clone(), waited_for, state, verdicts }
+    (state, verdicts)
 }

@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep;
+use nix::libc;
+use tokio::{sync::watch, time::sleep};
 
 use super::{Turns, evidence::find_sent, line::Line};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         body::{Arrived, Body, Firewall, Sent, Size},
         endpoint::Shared,
         key,
-        report::State,
+        report::{State, Unroutable},
         requirement::{Family, Node, Requirement},
         sender,
         session::{Outgoing, is_final},
@@ -33,6 +34,8 @@ pub(super) struct Session<'s> {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) turns: &'s Turns,
+    /// The family in which the peer answered last.
+    pub(super) answers: &'s watch::Sender<Option<Family>>,
 }
 
 /// A peer that did not answer, and what reached its services all the same.
@@ -47,30 +50,105 @@ pub(super) struct Told {
     pub(super) arrived: Vec<Arrived>,
     pub(super) sent: Vec<Sent>,
     pub(super) at_all: bool,
+    /// The last question was not answered, though not all is known.
+    pub(super) is_broken: bool,
+}
+
+/// What routes and rules say, if that is why no socket could be opened (connect(2), ip-route(8)).
+fn unroutable(error: &io::Error) -> Option<Unroutable> {
+    match error.raw_os_error()? {
+        libc::ENETUNREACH => Some(Unroutable::Missing),
+        libc::EHOSTUNREACH => Some(Unroutable::Unreachable),
+        libc::EINVAL => Some(Unroutable::Blackhole),
+        libc::EACCES => Some(Unroutable::Prohibited),
+        _ => None,
+    }
+}
+
+/// Between two tries to find a way to a peer.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Where one family answers, the other one does so within this.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// A peer that says hello and never arms is asked so often.
+const UNARMED: u32 = 4;
+
+/// How a round ended.
+enum Round {
+    /// Everything was told.
+    Whole(Vec<Verdict>),
+    /// The peer stopped answering in the middle; this much is known.
+    Broken(Vec<Verdict>),
+    /// It answered, and did not begin: it ended meanwhile, and may have started again.
+    Unarmed(Unseen),
 }
 
 impl<'s> Session<'s> {
     /// A machine that boots may get its routes later.
-    async fn open(&self, until: Instant) -> io::Result<(key::Nonce, Line<'s>)> {
+    async fn open(&self, until: Instant) -> Result<(key::Nonce, Line<'s>), Unseen> {
+        let given_up = async {
+            tokio::select! {
+                () = self.answers_over_another() => {}
+                () = sleep(until.saturating_duration_since(Instant::now())) => {}
+            }
+        };
+        tokio::pin!(given_up);
         loop {
-            let nonce = key::nonce()?;
-            match Line::open(self, nonce).await {
-                Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable && Instant::now() < until => {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
+            let error = match self.line().await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error,
+            };
+            let Some(route) = unroutable(&error) else {
+                let reason = format!("no socket could be opened: {error}");
+                return Err(Unseen { state: State::Silent { reason, way_out: None }, verdicts: Vec::new() });
+            };
+            tokio::select! {
+                () = &mut given_up => {
+                    return Err(Unseen { state: State::NoRoute { to: self.destination, route }, verdicts: Vec::new() });
                 }
-                opened => return Ok((nonce, opened?)),
+                () = sleep(PAUSE) => {}
             }
         }
     }
 
+    async fn line(&self) -> io::Result<(key::Nonce, Line<'s>)> {
+        let nonce = key::nonce()?;
+        Ok((nonce, Line::open(self, nonce).await?))
+    }
+
+    /// Ends a little after the peer answered over another family: so long has this one time.
+    async fn answers_over_another(&self) {
+        let mut answers = self.answers.subscribe();
+        // An error would mean that nobody could answer any more.
+        if answers.wait_for(|family| family.is_some_and(|family| family != self.family)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        sleep(GRACE).await;
+    }
+
+    /// Until all is told, or the time is up. A peer that ends in the middle is pending again: it may start anew, and knows
+    /// nothing of what was begun with it.
     pub(super) async fn run(&self, until: Instant) -> Result<Vec<Verdict>, Unseen> {
-        let (nonce, line) = self.open(until).await.map_err(|error| {
-            let state = match error.kind() {
-                io::ErrorKind::NetworkUnreachable => State::NoRoute { to: self.destination },
-                _ => State::Silent { reason: format!("no socket could be opened: {error}") },
-            };
-            Unseen { state, verdicts: Vec::new() }
-        })?;
+        let mut unarmed = 0;
+        loop {
+            let round = self.round(until).await?;
+            let is_over = Instant::now() >= until;
+            match round {
+                Round::Whole(verdicts) => return Ok(verdicts),
+                Round::Broken(verdicts) if is_over => return Ok(verdicts),
+                Round::Unarmed(unseen) if is_over || unarmed == UNARMED => return Err(unseen),
+                Round::Broken(_) => {}
+                Round::Unarmed(_) => unarmed += 1,
+            }
+            self.answers.send_replace(None);
+            self.shared.needed_by(self.shared.id_of(self.peer), false);
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn round(&self, until: Instant) -> Result<Round, Unseen> {
+        let (nonce, line) = self.open(until).await?;
         let Some(mut cookie) = self.hello(&line, until).await else { return Err(self.unseen(&line).await) };
         let answered = Instant::now();
         // Never closed, so there is always a turn.
@@ -84,37 +162,43 @@ impl<'s> Session<'s> {
         self.shared.expect(nonce, self.peer, self.family);
         let joiner = self.shared.identity.this.clone();
         let arm = Body::Arm { cookie, joiner, listening: self.shared.listening(self.family) };
-        // It is pending until it is armed; a cookie is good for half a minute.
+        // It is pending until it is armed. A peer that started again since it said hello does not know the cookie.
         let asked = Instant::now();
-        let latest = until.clamp(asked + sender::VERDICT, asked + Duration::from_secs(20));
+        let latest = until.clamp(asked + sender::VERDICT, asked + Duration::from_secs(5));
         let armed = line.ask(&arm, wire::CONTROL, latest).await;
         let Some(Body::Armed { listening, firewall, needs_you }) = armed else {
             self.shared.ledger.close(&nonce);
-            return Err(self.unseen(&line).await);
+            return Ok(Round::Unarmed(self.unseen(&line).await));
         };
+        self.answers.send_replace(Some(self.family));
         self.shared.needed_by(line.envelope.to, needs_you);
         let targets = self.shared.targets(self.peer, self.family, &listening);
         let outgoing = self.shared.outgoing(line.envelope.clone(), (self.source, self.destination), targets);
         let outgoing = Arc::new(outgoing);
-        let told = self.probe_both_ways(&line, &outgoing, cookie).await;
-        let firewall = if outgoing.is_complete() && self.all_came(&line, &told) {
-            firewall
-        } else {
-            self.firewall_now(&line, &arm).await.unwrap_or(firewall)
-        };
-        let verdicts = self.verdicts(&outgoing, &told, &listening, &firewall, &nonce);
+        let mut told = self.probe_both_ways(&line, &outgoing, cookie).await;
+        let is_complete = outgoing.is_complete() && self.all_came(&line, &told);
+        let looked = if is_complete { Some(firewall.clone()) } else { self.firewall_now(&line, &arm).await };
+        // What one process was told of, and another one did not see, was seen by nobody.
+        told.is_broken &= looked.is_none();
+        let verdicts = self.verdicts(&outgoing, &told, &listening, &looked.unwrap_or(firewall), &nonce);
         self.shared.ledger.close(&nonce);
+        if told.is_broken {
+            return Ok(Round::Broken(verdicts));
+        }
         // Should it be lost, the peer waits for a while for nothing.
         for _ in 0..2 {
             line.tell(&Body::Done { cookie }).await;
         }
-        Ok(verdicts)
+        Ok(Round::Whole(verdicts))
     }
 
     async fn hello(&self, line: &Line<'_>, until: Instant) -> Option<key::Nonce> {
-        match line.ask(&Body::Hello, wire::HELLO, until).await {
-            Some(Body::Challenge { cookie }) => Some(cookie),
-            _ => None,
+        tokio::select! {
+            answer = line.ask(&Body::Hello, wire::HELLO, until) => match answer {
+                Some(Body::Challenge { cookie }) => Some(cookie),
+                _ => None,
+            },
+            () = self.answers_over_another() => None,
         }
     }
 
@@ -137,7 +221,9 @@ impl<'s> Session<'s> {
                 outgoing.confirm(&arrived);
                 outgoing.allowance.heard(late);
                 self.shared.needed_by(line.envelope.to, needs_you);
-                told = Told { arrived, sent, at_all: true };
+                told = Told { arrived, sent, at_all: true, is_broken: false };
+            } else {
+                told.is_broken = true;
             }
             if outgoing.is_complete() && self.all_came(line, &told) {
                 break;

@@ -13,7 +13,7 @@ use crate::{
     host::links,
     mesh::{
         body::{Ending, Size},
-        report::State,
+        report::{State, WayOut},
         sender,
         verdict::{self, Context, Evidence},
         wire,
@@ -61,7 +61,7 @@ impl Session<'_> {
         }
         let port = self.shared.identity.port;
         let state = if silent {
-            State::Down
+            State::Down { way_out: self.way_out() }
         } else if let Some(seen) = self.shared.translated(peer) {
             State::Translated { seen, this: false }
         } else if let Some(seen) = self.shared.seen_as(peer) {
@@ -73,8 +73,19 @@ impl Session<'_> {
         } else if line.refused() {
             State::NotStarted { port }
         } else {
-            State::Silent { reason: format!("no answer from udp/{port} and tcp/{port}") }
+            State::Silent { reason: format!("no answer from udp/{port} and tcp/{port}"), way_out: self.way_out() }
         };
         Unseen { state, verdicts }
+    }
+
+    /// Where packets to the peer leave, if not where this node's address is.
+    fn way_out(&self) -> Option<WayOut> {
+        let (from, to) = (self.source, self.destination);
+        let leaves = links::way_out(from, to).ok()??;
+        let at = links::addresses().ok()?.into_iter().find(|address| address.ip == from)?.link;
+        let links = links::links().ok()?;
+        let name = |index| links.iter().find(|link| link.index == index).map(|link| link.name.clone());
+        let (link, address_at) = (name(leaves)?, name(at)?);
+        (leaves != at).then_some(WayOut { link, address_at, from, to })
     }
 }

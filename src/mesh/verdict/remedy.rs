@@ -37,6 +37,11 @@ pub(super) fn remedy(evidence: &Evidence, cause: Cause) -> String {
              untranslated (on {0} and on what is between: nft list ruleset, iptables -t nat -S; look for masquerade)",
             from.name
         ),
+        Cause::NoRoute if matches!(evidence.ending, Ending::Icmp { by: None, .. }) => format!(
+            "on {}: ip rule; ip route get {} from {} ipproto {} dport {}; add the missing route, or remove what makes it \
+             unreachable, a blackhole or prohibited",
+            from.name, to.address, from.address, requirement.protocol, requirement.port
+        ),
         Cause::NoRoute => {
             format!("on {}: ip route get {}; add the missing route there or on the router named", from.name, to.address)
         }

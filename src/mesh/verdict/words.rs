@@ -46,11 +46,11 @@ pub(super) fn seen(evidence: &Evidence, cause: Option<Cause>) -> String {
             format!("0 of {attempts} arrived at {}'s interface: dropped in the network between", to.name)
         }
         (Cause::FilterOnPort, _) if evidence.arrived.is_none_or(|arrived| arrived.interface.is_none()) => format!(
-            "no answer to {attempts} attempts, while other packets pass: a filter on this port at {} or in the network",
+            "no answer to {attempts} attempts, while other packets pass: a filter on this port at {} or in the network{UNTOLD}",
             to.name
         ),
         (Cause::FilterOnPort, _) => format!(
-            "0 of {attempts} arrived at {}'s interface, while other packets pass: a filter on this port in the network",
+            "0 of {attempts} arrived at {}'s interface, while other packets pass: a filter on this port in the network{UNTOLD}",
             to.name
         ),
         (Cause::FilterOnVxlan, _) => format!(
@@ -86,6 +86,9 @@ pub(super) fn seen(evidence: &Evidence, cause: Option<Cause>) -> String {
         }
     }
 }
+
+/// A router that rejects much tells of little of it (icmp(7), icmp_ratelimit).
+const UNTOLD: &str = ", which drops, or rejects and limits how often it says so";
 
 fn said_by(evidence: &Evidence, ip: IpAddr) -> String {
     if ip == evidence.to.address {

@@ -10,7 +10,7 @@ export LC_ALL=C.UTF-8
 packages=(
     systemd-sysv dbus udev kmod procps util-linux mount linux-image-cloud-amd64
     containerd containernetworking-plugins iproute2 iptables nftables ca-certificates
-    qemu-guest-agent busybox-static dmsetup e2fsprogs cloud-init
+    qemu-guest-agent busybox-static dmsetup e2fsprogs cloud-init wireguard-tools
 )
 
 # One line for each suite of Debian's that this machine installs from: whatever else it has is no part of the image.

@@ -14,6 +14,7 @@ mod agent;
 mod image;
 pub(crate) mod log_writes;
 mod machine;
+pub(crate) mod mesh;
 mod node;
 mod payload;
 
