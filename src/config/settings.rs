@@ -39,10 +39,19 @@ pub struct Node {
     pub addresses: Vec<NodeAddress>,
     /// What the node is for.
     pub role: Role,
+    /// Who completes the Node once it has registered.
+    pub cloud_provider: Option<CloudProvider>,
     /// Labels for registration.
     pub labels: BTreeMap<String, String>,
     /// Taints for registration, as `key=value:Effect`.
     pub taints: Vec<Taint>,
+}
+
+/// `--cloud-provider`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloudProvider {
+    /// A cloud controller manager: the Node registers with the taint node.cloudprovider.kubernetes.io/uninitialized.
+    External,
 }
 
 /// What a node is for: it decides which ports it needs.

@@ -16,7 +16,14 @@ use crate::{
 /// A worker with vxlan.
 pub(crate) fn subject() -> Subject {
     let settings = Settings {
-        node: Node { name: None, addresses: Vec::new(), role: Role::Worker, labels: BTreeMap::new(), taints: Vec::new() },
+        node: Node {
+            name: None,
+            addresses: Vec::new(),
+            role: Role::Worker,
+            cloud_provider: None,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+        },
         cluster: None,
         kubelet: Kubelet {
             version: Version::new(1, 36, 4),

@@ -115,7 +115,7 @@ fn container() -> Result<String, String> {
 async fn call(kind: &str, configuration: String) -> Result<String, String> {
     let path = std::env::var_os("CNI_PATH").unwrap_or_default();
     let plugin = std::env::split_paths(&path).map(|directory| directory.join(kind)).find(|plugin| plugin.is_file());
-    let plugin = plugin.ok_or_else(|| format!("failed to find plugin {kind:?} in path {path:?}"))?;
+    let plugin = plugin.ok_or_else(|| format!("failed to find plugin {kind:?} in path [{}]", path.display()))?;
     let output = Invocation::new(&plugin).input(configuration).run().await.map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(output.stdout);

@@ -12,7 +12,7 @@ use std::{
 
 use hostlet::{
     output::{Events, Silent},
-    preflight::{Finding, Outcome, Subject, run},
+    preflight::{Finding, Outcome, Places, Subject, run},
 };
 use prost::bytes::{BufMut, Bytes, BytesMut};
 
@@ -169,7 +169,10 @@ fn ns_drivers_of_control_groups_must_agree_where_the_runtime_can_tell() {
 
 #[test]
 fn ns_plugins_are_looked_for_where_they_are_laid_or_the_directory_is_named() {
-    let outcome = |plugins, subject| with_runtime(Manner { plugins, ..HEALTHY }, subject, "cni-places").0;
+    let outcome = |plugins, mut subject: Subject| {
+        subject.places = Places::default();
+        with_runtime(Manner { plugins, ..HEALTHY }, subject, "cni-places").0
+    };
     let found = outcome(Some("/usr/lib/cni"), subject());
     assert_eq!(found.outcome, Outcome::Failure, "{found:#?}");
     assert_eq!(found.observed, "it looks for CNI plugins in /usr/lib/cni, and not in /opt/cni/bin");

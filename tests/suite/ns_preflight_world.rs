@@ -150,7 +150,14 @@ fn a_process_that_listens() {
 pub(crate) fn subject() -> Subject {
     let host = Path::new("/mnt/host");
     let settings = Settings {
-        node: Node { name: None, addresses: Vec::new(), role: Role::Worker, labels: BTreeMap::new(), taints: Vec::new() },
+        node: Node {
+            name: None,
+            addresses: Vec::new(),
+            role: Role::Worker,
+            cloud_provider: None,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+        },
         cluster: None,
         kubelet: Kubelet {
             version: Version::new(1, 36, 4),

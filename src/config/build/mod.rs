@@ -4,6 +4,7 @@ mod artifacts;
 mod cluster;
 mod flannel;
 mod kubelet;
+mod kubelet_rules;
 mod mesh;
 mod node;
 mod preflight;
@@ -12,6 +13,7 @@ mod signature;
 use std::path::PathBuf;
 
 use super::{
+    Fit,
     catalog::Catalog,
     problems::Problems,
     raw::{Raw, RawPeer, RawRuntime},
@@ -19,10 +21,16 @@ use super::{
 };
 
 /// The settings, if nothing about them was wrong; every mistake is in `problems`.
-pub(super) fn settings(raw: Raw, listed: Vec<RawPeer>, catalog: Catalog, problems: &mut Problems<'_>) -> Option<Settings> {
+pub(super) fn settings(
+    raw: Raw,
+    listed: Vec<RawPeer>,
+    catalog: Catalog,
+    fit: Fit,
+    problems: &mut Problems<'_>,
+) -> Option<Settings> {
     let node = node::node(raw.node, problems);
     let cluster = cluster::cluster(raw.cluster, problems);
-    let kubelet = kubelet::kubelet(raw.kubelet, &catalog, problems);
+    let kubelet = kubelet::kubelet(raw.kubelet, &catalog, fit, problems);
     let flannel = flannel::flannel(raw.flannel, cluster.as_ref(), &catalog, problems);
     let cni = artifacts::cni(raw.cni, &catalog, problems);
     let runtime = runtime(raw.runtime, problems);
