@@ -120,8 +120,14 @@ pub(super) struct RawFlannel {
     pub(super) backend: Field<BackendKind>,
     /// The backend's UDP port.
     pub(super) port: Field<Port>,
+    /// The backend's UDP port over IPv6, with backend wireguard and ipv6-network.
+    pub(super) ipv6_port: Field<Port>,
     /// The VXLAN network identifier, with backend vxlan only.
     pub(super) vni: Field<u32>,
+    /// Whether nodes on the same link are reached by plain routes, with backend vxlan only.
+    pub(super) direct_routing: Field<bool>,
+    /// How large packets between nodes may be, with backend vxlan or wireguard; by default as the interface says.
+    pub(super) mtu: Field<u32>,
     /// Where leases are kept: kube or etcd.
     pub(super) datastore: Field<DatastoreKind>,
     /// A kubeconfig for flannel, with datastore kube.

@@ -4,6 +4,8 @@ mod compare;
 #[cfg(test)]
 mod compare_tests;
 mod earlier;
+#[cfg(test)]
+mod flannel_tests;
 mod identity;
 mod render;
 #[cfg(test)]

@@ -45,18 +45,18 @@ fn facts() -> HostFacts {
     }
 }
 
-fn render(text: &str) -> Wanted {
+pub(super) fn render(text: &str) -> Wanted {
     let settings = parse(text);
     let facts = facts();
     wanted(&settings, &facts, &identity(&settings, &facts.node).unwrap(), &[]).unwrap()
 }
 
-fn text(wanted: &Wanted, path: &str) -> String {
+pub(super) fn text(wanted: &Wanted, path: &str) -> String {
     let content = wanted.files.get(path).or_else(|| wanted.host_files.get(Path::new(path)));
     String::from_utf8(content.unwrap_or_else(|| panic!("no {path}")).bytes().to_vec()).unwrap()
 }
 
-fn json(wanted: &Wanted, path: &str) -> Value {
+pub(super) fn json(wanted: &Wanted, path: &str) -> Value {
     serde_json::from_str(&text(wanted, path)).unwrap()
 }
 

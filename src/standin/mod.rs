@@ -7,6 +7,7 @@
 mod artifacts;
 mod flags;
 mod flannel_cni;
+pub(crate) mod flannel_table;
 mod flanneld;
 mod kubelet;
 mod mirror;

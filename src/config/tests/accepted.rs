@@ -24,7 +24,7 @@ fn the_minimal_configuration_has_sensible_defaults_for_the_rest() {
         (Duration::from_mins(1), Duration::from_secs(5))
     );
     let flannel = settings.flannel.as_ref().unwrap();
-    assert_eq!(flannel.backend, Backend::Vxlan { port: Port::known(8472), vni: 1 });
+    assert_eq!(flannel.backend, Backend::Vxlan { port: Port::known(8472), vni: 1, direct_routing: false });
     assert_eq!(flannel.network.to_string(), "10.244.0.0/16");
     assert!(matches!(&flannel.datastore, Datastore::Kube(FlannelIdentity::TokenFile(_))));
     assert_eq!(settings.runtime.socket, Path::new("/run/containerd/containerd.sock"));
