@@ -20,7 +20,7 @@ use serde::Serialize;
 pub use compare::{compare, compare_back};
 pub use earlier::{NoCredential, departure, earlier};
 pub use identity::identity;
-pub use render::{PlanError, wanted};
+pub use render::{KERNEL_DEFAULTS, PlanError, wanted};
 pub use versions::{AllowedSteps, NotAskedFor, Skew, UnusualStep, skew, unusual_steps};
 pub use wanted::Wanted;
 

@@ -201,3 +201,21 @@ fn another_runtime_and_another_root_directory_get_a_drop_in() {
         assert!(drop_in.contains(line), "{drop_in}");
     }
 }
+
+#[test]
+fn what_the_kubelet_insists_on_is_set_by_install() {
+    let wanted = render(&format!("{JOINING}\n[kubelet.config]\nprotectKernelDefaults = true"));
+    let parameters = text(&wanted, "/etc/sysctl.d/90-hostlet.conf");
+    for line in ["kernel.panic = 10\n", "vm.overcommit_memory = 1\n", "kernel.keys.root_maxbytes = 25000000\n"] {
+        assert!(parameters.contains(line), "{parameters}");
+    }
+    assert_eq!(wanted.contents.sysctls["kernel.panic_on_oops"], "1");
+    assert!(!text(&render(JOINING), "/etc/sysctl.d/90-hostlet.conf").contains("kernel.panic"));
+}
+
+#[test]
+fn a_cloud_provider_is_a_flag() {
+    let wanted = render(&format!("{JOINING}\n[node]\ncloud-provider = \"external\""));
+    assert!(text(&wanted, "etc/kubelet.env").contains(" --cloud-provider=external"));
+    assert!(!text(&render(JOINING), "etc/kubelet.env").contains("cloud-provider"));
+}

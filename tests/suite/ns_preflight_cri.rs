@@ -11,6 +11,7 @@ use std::{
 };
 
 use hostlet::{
+    model::Version,
     output::{Events, Silent},
     preflight::{Finding, Outcome, Places, Subject, run},
 };
@@ -165,6 +166,14 @@ fn ns_drivers_of_control_groups_must_agree_where_the_runtime_can_tell() {
     assert_eq!(outcome(Some(1)).observed, "the kubelet: systemd; the runtime: cgroupfs");
     assert_eq!(outcome(Some(1)).outcome, Outcome::Failure);
     assert_eq!(outcome(None).outcome, Outcome::Warning);
+    // A runtime that cannot tell, and kubelets of which the newest will ask nobody else.
+    let with_kubelet = |minor| {
+        let mut subject = subject();
+        subject.settings.kubelet.version = Version::new(1, minor, 0);
+        with_runtime(Manner { driver: None, ..HEALTHY }, subject, "cgroup-driver").0
+    };
+    assert!(!with_kubelet(35).observed.contains("not tested") && with_kubelet(37).observed.contains("not tested"));
+    assert_eq!((with_kubelet(37).outcome, with_kubelet(38).outcome), (Outcome::Warning, Outcome::Failure));
 }
 
 #[test]

@@ -318,6 +318,7 @@ async fn sys_a_node_without_a_network_gets_one_and_its_pods_addresses_of_the_nod
     let pod = pod_in_the_subnet(&machine, &mut runtime).await;
     without_a_subnet(&machine, &mut runtime).await;
     a_foreign_network_comes_first(&machine, &mut runtime).await;
+    the_closed_unit_opens_its_tunnel(&machine).await;
     runtime.remove(&pod).await;
     assert_eq!(machine.script("ls /var/lib/cni/flannel; ls /var/lib/cni/networks/cbr0 | grep ^10. || true").await.unwrap(), "");
 }
@@ -339,6 +340,18 @@ async fn pod_in_the_subnet(machine: &Machine, runtime: &mut Runtime) -> String {
     let rules = machine.script("iptables-save -t nat").await.unwrap();
     assert!(rules.contains(&format!("--to-destination {address}:80")), "{rules}");
     pod
+}
+
+/// The udp backend, in which flanneld carries the packets, in the unit that is closed to almost everything.
+async fn the_closed_unit_opens_its_tunnel(machine: &Machine) {
+    let exposure = machine.script("systemd-analyze security --no-pager flanneld.service | tail -n1").await.unwrap();
+    println!("{exposure}");
+    assert!(exposure.contains("OK") || exposure.contains("LOW"), "{exposure}");
+    machine.write("/etc/hostlet/hostlet.d/60-udp.toml", "[flannel]\nbackend = \"udp\"\n", 0o644).await.unwrap();
+    machine.expect(&[HOSTLET, "install"]).await.unwrap();
+    let device = machine.script("ip -details link show flannel0; cat /run/flannel/subnet.env").await.unwrap();
+    assert!(device.contains("tun type tun") && device.contains("FLANNEL_MTU=1472"), "{device}");
+    assert_eq!(machine.script("systemctl show --value --property=NRestarts flanneld").await.unwrap(), "0\n");
 }
 
 /// What a pod meets while flannel has no lease.

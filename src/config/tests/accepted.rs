@@ -132,6 +132,21 @@ fn sockets_may_be_written_as_the_kubelet_writes_them() {
 }
 
 #[test]
+fn a_runtimes_socket_says_its_unit_and_its_unit_its_socket() {
+    for (text, socket, unit) in [
+        ("", "/run/containerd/containerd.sock", "containerd.service"),
+        ("socket = \"unix:///var/run/crio/crio.sock\"", "/var/run/crio/crio.sock", "crio.service"),
+        ("unit = \"crio.service\"", "/run/crio/crio.sock", "crio.service"),
+        ("socket = \"/run/cri-dockerd.sock\"", "/run/cri-dockerd.sock", "cri-docker.service"),
+        ("socket = \"/run/mine.sock\"", "/run/mine.sock", "containerd.service"),
+        ("socket = \"/run/crio/crio.sock\"\nunit = \"my-crio.service\"", "/run/crio/crio.sock", "my-crio.service"),
+    ] {
+        let runtime = accepted(&format!("[runtime]\n{text}")).runtime;
+        assert_eq!((runtime.socket.to_str().unwrap(), runtime.unit.as_str()), (socket, unit), "{text}");
+    }
+}
+
+#[test]
 fn the_dns_address_follows_the_services_network() {
     let text = config::minimal().replace("[cluster]", "[cluster]\nservice-cidr = \"10.43.0.0/16\"");
     assert_eq!(accepted(&text).cluster.unwrap().dns, [IpAddr::from([10, 43, 0, 10])]);
