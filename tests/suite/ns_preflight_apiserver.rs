@@ -345,7 +345,7 @@ fn ns_flannels_identity_must_be_known_and_allowed_what_flannel_does() {
             subject.settings.flannel.as_mut().unwrap().datastore = hostlet::config::Datastore::Kube(identity);
             subject
         };
-        let all = |allowed: [bool; 4]| Answers::from_iter(REVIEWS.into_iter().zip(allowed.map(reviewed)));
+        let all = |allowed: [bool; 4]| REVIEWS.into_iter().zip(allowed.map(reviewed)).collect::<Answers>();
         passes(
             of(all([true; 4])),
             "flannel-rbac",
@@ -354,7 +354,7 @@ fn ns_flannels_identity_must_be_known_and_allowed_what_flannel_does() {
         let found = fails(of(all([true, true, true, false])), "flannel-rbac", "may not: patch nodes/status");
         assert!(found.remedy.unwrap().contains("hostlet config flannel-rbac | kubectl apply -f -"));
         fails(of(all([false; 4])), "flannel-rbac", "may not: get nodes, list nodes, watch nodes, patch nodes/status");
-        let unknown = Answers::from_iter(REVIEWS.into_iter().map(|review| (review, (401, "{}".to_owned()))));
+        let unknown = REVIEWS.into_iter().map(|review| (review, (401, "{}".to_owned()))).collect();
         fails(of(unknown), "flannel-rbac", "does not take flannel's identity in /mnt/host/token (401)");
         // Where nobody can tell, nobody is blocked.
         ends(of(Answers::new()), "flannel-rbac", &Outcome::Warning, "404");

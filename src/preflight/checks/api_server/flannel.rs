@@ -129,3 +129,49 @@ fn judge(identity: &FlannelIdentity, reviews: &[Review]) -> Judgement {
     }
     Judgement::pass(format!("{}, with {path}", those(|_| true)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The rules of flannel's own kube-flannel.yml, v0.25.0 to v0.28.9; a flanneld on the host needs no `get` for pods.
+    const UPSTREAM: [(&str, &str); 5] =
+        [("get", "pods"), ("get", "nodes"), ("list", "nodes"), ("watch", "nodes"), ("patch", "nodes/status")];
+
+    #[test]
+    fn the_manifest_grants_what_is_asked_for_here_and_no_more_and_all_of_it_to_the_same_account() {
+        let text = include_str!("../../../../config/flannel-rbac.yaml");
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+        let find = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();
+        let list = |value: &Value| -> Vec<String> {
+            value.as_array().unwrap().iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+        };
+        let mut granted = Vec::new();
+        for rule in find("ClusterRole")["rules"].as_array().unwrap() {
+            assert_eq!(list(&rule["apiGroups"]), [""]);
+            for resource in list(&rule["resources"]) {
+                granted.extend(list(&rule["verbs"]).into_iter().map(|verb| (verb, resource.clone())));
+            }
+        }
+        let needed = NEEDED.map(|(verb, resource, subresource)| {
+            let resource = [resource, subresource].join("/");
+            (verb.to_owned(), resource.trim_end_matches('/').to_owned())
+        });
+        assert_eq!(granted, needed);
+        let upstream = UPSTREAM.map(|(verb, resource)| (verb.to_owned(), resource.to_owned()));
+        let beyond: Vec<_> = upstream.iter().filter(|rule| !granted.contains(rule)).collect();
+        assert_eq!(beyond, [&("get".to_owned(), "pods".to_owned())]);
+        assert!(granted.iter().all(|rule| upstream.contains(rule)));
+
+        let account = &find("ServiceAccount")["metadata"];
+        let binding = find("ClusterRoleBinding");
+        assert_eq!(binding["roleRef"]["name"], find("ClusterRole")["metadata"]["name"]);
+        let subject = &binding["subjects"][0];
+        assert_eq!((&subject["name"], &subject["namespace"]), (&account["name"], &account["namespace"]));
+        let secret = find("Secret");
+        assert_eq!(secret["type"], "kubernetes.io/service-account-token");
+        assert_eq!(secret["metadata"]["annotations"]["kubernetes.io/service-account.name"], account["name"]);
+    }
+}
