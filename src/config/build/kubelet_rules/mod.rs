@@ -4,70 +4,16 @@
 //! (ParseThresholdConfig), cmd/kubelet/app/server.go (parseResourceList), and the defaults of v1beta1. Gaps: rules that hang
 //! on feature gates, on the machine (NUMA nodes, processors), and on the content of files.
 
+mod quantity;
+mod tables;
+
 use serde_json::{Map, Value};
 
+use self::{
+    quantity::{is_threshold, quantity_sign},
+    tables::{RANGES, RESERVABLE, SIGNALS, WORDS},
+};
 use crate::config::{kubelet_fields::go_duration, nouns::not_one_of, problem::Problem, problems::Problems};
-
-/// Whole numbers and their bounds, both included.
-const RANGES: [(&str, i64, i64); 22] = [
-    ("containerLogMaxFiles", 2, i32::MAX as i64),
-    ("containerLogMaxWorkers", 1, i32::MAX as i64),
-    ("eventBurst", 0, i32::MAX as i64),
-    ("eventRecordQPS", 0, i32::MAX as i64),
-    // 0 would turn it off, and the health gate needs it.
-    ("healthzPort", 1, 65535),
-    ("imageGCHighThresholdPercent", 0, 100),
-    ("imageGCLowThresholdPercent", 0, 100),
-    ("iptablesDropBit", 0, 31),
-    ("iptablesMasqueradeBit", 0, 31),
-    ("kubeAPIBurst", 0, i32::MAX as i64),
-    ("kubeAPIQPS", 0, i32::MAX as i64),
-    ("maxOpenFiles", 0, i64::MAX),
-    ("maxParallelImagePulls", 1, i32::MAX as i64),
-    ("maxPods", 0, i32::MAX as i64),
-    ("nodeLeaseDurationSeconds", 1, i32::MAX as i64),
-    ("nodeStatusMaxImages", -1, i32::MAX as i64),
-    ("oomScoreAdj", -1000, 1000),
-    ("podsPerCore", 0, i32::MAX as i64),
-    ("port", 1, 65535),
-    ("readOnlyPort", 0, 65535),
-    ("registryBurst", 0, i32::MAX as i64),
-    ("registryPullQPS", 0, i32::MAX as i64),
-];
-
-/// Words of fixed lists.
-const WORDS: [(&str, &str, &[&str]); 13] = [
-    ("authorization.mode", "a mode of authorization", &["Webhook", "AlwaysAllow"]),
-    ("cgroupDriver", "a cgroup driver", &["systemd", "cgroupfs"]),
-    ("configMapAndSecretChangeDetectionStrategy", "a strategy", &["Watch", "Cache", "Get"]),
-    ("cpuManagerPolicy", "a policy of the CPU manager", &["none", "static"]),
-    ("hairpinMode", "a hairpin mode", &["promiscuous-bridge", "hairpin-veth", "none"]),
-    (
-        "imagePullCredentialsVerificationPolicy",
-        "a policy",
-        &["NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify"],
-    ),
-    ("logging.format", "a format of the log", &["text", "json"]),
-    ("memoryManagerPolicy", "a policy of the memory manager", &["None", "Static"]),
-    ("memoryReservationPolicy", "a policy", &["None", "TieredReservation"]),
-    ("memorySwap.swapBehavior", "a swap behaviour", &["NoSwap", "LimitedSwap"]),
-    ("tlsMinVersion", "a version of TLS", &["VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"]),
-    ("topologyManagerPolicy", "a policy of the topology manager", &["none", "best-effort", "restricted", "single-numa-node"]),
-    ("topologyManagerScope", "a scope of the topology manager", &["container", "pod"]),
-];
-
-const SIGNALS: [&str; 8] = [
-    "memory.available",
-    "nodefs.available",
-    "nodefs.inodesFree",
-    "imagefs.available",
-    "imagefs.inodesFree",
-    "containerfs.available",
-    "containerfs.inodesFree",
-    "pid.available",
-];
-
-const RESERVABLE: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pid"];
 
 pub(super) fn check(config: &Map<String, Value>, problems: &mut Problems<'_>) {
     let mut rules = Rules { config, problems };
@@ -321,55 +267,5 @@ impl Rules<'_, '_> {
         if log_query && self.at("enableSystemLogHandler") == Some(&Value::Bool(false)) {
             self.wrong("enableSystemLogQuery", "enableSystemLogQuery needs enableSystemLogHandler, which is false");
         }
-    }
-}
-
-/// A share of 0% to 100%, or a quantity above 0.
-fn is_threshold(text: &str) -> bool {
-    match text.strip_suffix('%') {
-        Some(share) => share.parse::<f64>().is_ok_and(|share| (0.0..=100.0).contains(&share)),
-        None => quantity_sign(text).is_some_and(|sign| sign > 0),
-    }
-}
-
-/// The sign of one of Kubernetes' quantities; none where it is not one. Source: apimachinery, resource.ParseQuantity.
-fn quantity_sign(text: &str) -> Option<i8> {
-    const SUFFIXES: [&str; 16] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    let (negative, rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-    let (number, suffix) = rest.split_at(end);
-    let exponent = suffix.strip_prefix(['e', 'E']).is_some_and(|power| power.parse::<i16>().is_ok());
-    if number.starts_with('.') && number.len() == 1 || !(SUFFIXES.contains(&suffix) || exponent) {
-        return None;
-    }
-    let value: f64 = number.parse().ok()?;
-    Some(match () {
-        () if value == 0.0 => 0,
-        () if negative => -1,
-        () => 1,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantities_are_read_as_kubernetes_reads_them() {
-        for (text, sign) in [("1", 1), ("500m", 1), ("1.5Gi", 1), ("0", 0), ("-1Mi", -1), ("1e3", 1), (".5", 1), ("2E", 1)] {
-            assert_eq!(quantity_sign(text), Some(sign), "{text}");
-        }
-        for text in ["", "1 Gi", "1GiB", "abc", ".", "1ee3", "50%", "1mi"] {
-            assert_eq!(quantity_sign(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn thresholds_are_shares_or_quantities_above_zero() {
-        assert!(["10%", "0%", "100%", "7.5%", "100Mi"].into_iter().all(is_threshold));
-        assert!(!["101%", "-1%", "0", "-5Mi", "%", ""].into_iter().any(is_threshold));
     }
 }
