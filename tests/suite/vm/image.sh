@@ -54,7 +54,9 @@ printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 echo 5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e >"$root/etc/machine-id"
 
 # Debian's containerd looks for CNI plugins in a directory of Debian's; a node's administrator changes that.
-sed -i 's|"/usr/lib/cni"|"/opt/cni/bin"|' "$root/etc/containerd/config.toml"
+if [ -f "$root/etc/containerd/config.toml" ]; then
+    sed -i 's|"/usr/lib/cni"|"/opt/cni/bin"|' "$root/etc/containerd/config.toml"
+fi
 
 units=$root/etc/systemd/system
 # What takes time and has no bearing on a node.
