@@ -248,6 +248,8 @@ pub enum ConfigCommand {
     Example,
     /// Prints the JSON schema of the configuration
     Schema,
+    /// Prints what flannel needs in the cluster, for kubectl apply: a ServiceAccount and what it may do
+    FlannelRbac,
     /// Writes the configuration, and the token beside it, from what kubeadm users have
     From {
         /// A `kubeadm join` command in quotes, a file with one or with a JoinConfiguration, or - for standard input

@@ -15,6 +15,8 @@ use crate::{
     pipeline::Failure,
 };
 
+const FLANNEL_RBAC: &str = include_str!("../../config/flannel-rbac.yaml");
+
 pub(super) fn run(global: &Global, command: ConfigCommand) -> Result<Done, Failure> {
     match command {
         ConfigCommand::Check => {
@@ -26,6 +28,7 @@ pub(super) fn run(global: &Global, command: ConfigCommand) -> Result<Done, Failu
             let schema = config::schema();
             Done::new(&format!("{schema:#}\n"), &schema)
         }
+        ConfigCommand::FlannelRbac => Done::new(&FLANNEL_RBAC, &json!({ "manifest": FLANNEL_RBAC })),
         ConfigCommand::From { source, force, print } => from(global, &source, force, print),
     }
 }

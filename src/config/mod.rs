@@ -3,14 +3,16 @@
 //! Promise: one run reports every mistake that it can, each with fragment, line, column and text, and with what is
 //! allowed. The shape of every fragment is checked, its keys and types; the value of a key that a later fragment
 //! replaces is not, since it has no effect.
-//! Gap: whether the fields of `[kubelet.config]` make sense together is the kubelet's to say.
+//! Gap: of what the fields of `[kubelet.config]` demand of each other, only what does not hang on feature gates is checked.
 
 mod artifacts;
+mod availability;
 mod build;
 pub mod catalog;
 mod given;
 pub mod kubeadm;
 mod kubelet_fields;
+mod kubelet_flags;
 mod nouns;
 mod peers;
 mod problem;
@@ -31,12 +33,15 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::{Spanned, de::DeTable};
 
+pub use availability::{Absence, Availability};
 pub use catalog::Catalog;
+pub use kubelet_fields::unknown_kubelet_fields;
+pub use kubelet_flags::{KubeletFlag, kubelet_flags, may_have_other_flags};
 pub use peers::{PeersFile, peers_file};
 pub use problem::{ConfigError, Place, Problem};
 pub use remembered::{Configuration, Remembered};
 pub use settings::{
-    Backend, Bundle, CertificateAuthority, ClientIdentity, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel,
+    Backend, Bundle, CertificateAuthority, ClientIdentity, CloudProvider, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel,
     FlannelIdentity, Group, Kubelet, Location, Mesh, Node, Peer, PeersFrom, Preflight, ProxyChoice, Role, Runtime, Sample,
     Settings, Site, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
 };
@@ -60,6 +65,25 @@ pub fn parse_with(
     sets: &[String],
     catalog: Catalog,
     file: Option<&PeersFile>,
+) -> Result<Settings, ConfigError> {
+    parse_as(fragments, sets, catalog, file, Fit::Checked)
+}
+
+/// Whether the kubelet's version must have what the configuration uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    /// It must.
+    Checked,
+    /// These settings are looked at and never in force: another version is.
+    Unchecked,
+}
+
+fn parse_as(
+    fragments: &[Fragment],
+    sets: &[String],
+    catalog: Catalog,
+    file: Option<&PeersFile>,
+    fit: Fit,
 ) -> Result<Settings, ConfigError> {
     let texts = Texts::new(fragments, sets, file.and_then(PeersFile::fragment));
     let mut problems = Problems::new(&texts);
@@ -87,7 +111,7 @@ pub fn parse_with(
         }
     };
     let listed = peers::raw(listed, &mut problems);
-    let settings = build::settings(raw, listed, catalog, &mut problems);
+    let settings = build::settings(raw, listed, catalog, fit, &mut problems);
     problems.finish(settings)
 }
 

@@ -13,7 +13,7 @@ use super::{
         AbsolutePath, Domain, Endpoint, Interface, ProtocolPort, ProxyException, PublicKeyHash, RekorUrl, Seconds, Server,
         ServiceAddress, SocketPath,
     },
-    settings::{Group, Location, PeersFrom, ProxyChoice, Role, Taint, UrlTemplate},
+    settings::{CloudProvider, Group, Location, PeersFrom, ProxyChoice, Role, Taint, UrlTemplate},
 };
 use crate::model::{Cidr, CosignKey, Digest, MinisignKey, NodeAddress, NodeName, Port, UnitName, Version};
 
@@ -53,6 +53,8 @@ pub(super) struct RawNode {
     pub(super) ip: OneOrMany<NodeAddress>,
     /// What the node is for: worker or control-plane.
     pub(super) role: Field<Role>,
+    /// external, where a cloud controller manager completes the Node.
+    pub(super) cloud_provider: Field<CloudProvider>,
     /// Labels that the Node gets when it registers.
     pub(super) labels: BTreeMap<String, Field<String>>,
     /// Taints that the Node gets when it registers, each as key=value:Effect.
@@ -118,8 +120,14 @@ pub(super) struct RawFlannel {
     pub(super) backend: Field<BackendKind>,
     /// The backend's UDP port.
     pub(super) port: Field<Port>,
+    /// The backend's UDP port over IPv6, with backend wireguard and ipv6-network.
+    pub(super) ipv6_port: Field<Port>,
     /// The VXLAN network identifier, with backend vxlan only.
     pub(super) vni: Field<u32>,
+    /// Whether nodes on the same link are reached by plain routes, with backend vxlan only.
+    pub(super) direct_routing: Field<bool>,
+    /// How large packets between nodes may be, with backend vxlan or wireguard; by default as the interface says.
+    pub(super) mtu: Field<u32>,
     /// Where leases are kept: kube or etcd.
     pub(super) datastore: Field<DatastoreKind>,
     /// A kubeconfig for flannel, with datastore kube.
@@ -462,6 +470,7 @@ read_from_list!(DatastoreKind, "a datastore of flannel", "kube" => Self::Kube, "
 read_from_list!(SignatureMode, "a demand on signatures", "require" => Self::Require, "if-available" => Self::IfAvailable,
     "off" => Self::Off);
 read_from_list!(PeersFrom, "a source of peers", "api-server" => Self::ApiServer);
+read_from_list!(CloudProvider, "a cloud provider (kubelets know no others since 1.31)", "external" => Self::External);
 read_from_list!(Role, "a role", "worker" => Self::Worker, "control-plane" => Self::ControlPlane);
 read_from_list!(Group, "a group of nodes", "all" => Self::All, "worker" => Self::Only(Role::Worker),
     "control-plane" => Self::Only(Role::ControlPlane));

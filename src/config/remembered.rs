@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Catalog, CatalogFile, ConfigError, Fragment, PeersFile, Settings, catalog_file, parse_with, peers_file};
+use super::{
+    Catalog, CatalogFile, ConfigError, Fit, Fragment, PeersFile, Settings, catalog_file, parse_as, parse_with, peers_file,
+};
 use crate::model::{Component, Digest, Version};
 
 /// The drop-in's name.
@@ -104,9 +106,11 @@ impl Configuration {
         self.parse(&self.fragments)
     }
 
-    /// The settings without what hostlet remembers.
+    /// The settings without what hostlet remembers: to be looked at, since their version of the kubelet is not in force. What
+    /// that one does not have is no mistake.
     pub fn settings_without(&self) -> Result<Settings, ConfigError> {
-        self.parse(&self.others().cloned().collect::<Vec<_>>())
+        let fragments = self.others().cloned().collect::<Vec<_>>();
+        parse_as(&fragments, &self.sets, self.catalog.clone(), self.peers.as_ref(), Fit::Unchecked)
     }
 
     /// The settings as they are when this is remembered.

@@ -39,10 +39,19 @@ pub struct Node {
     pub addresses: Vec<NodeAddress>,
     /// What the node is for.
     pub role: Role,
+    /// Who completes the Node once it has registered.
+    pub cloud_provider: Option<CloudProvider>,
     /// Labels for registration.
     pub labels: BTreeMap<String, String>,
     /// Taints for registration, as `key=value:Effect`.
     pub taints: Vec<Taint>,
+}
+
+/// `--cloud-provider`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloudProvider {
+    /// A cloud controller manager: the Node registers with the taint node.cloudprovider.kubernetes.io/uninitialized.
+    External,
 }
 
 /// What a node is for: it decides which ports it needs.
@@ -129,6 +138,8 @@ pub struct Flannel {
     pub ipv6_network: Option<Cidr>,
     /// How packets travel between nodes.
     pub backend: Backend,
+    /// How large packets between nodes may be, the backend's headers included; by default as the interface says.
+    pub mtu: Option<u32>,
     /// Where leases are kept.
     pub datastore: Datastore,
     /// `--iface`; by default flannel takes the default route's, and hostlet names the node address with it.
@@ -146,6 +157,8 @@ pub enum Backend {
         port: Port,
         /// VXLAN network identifier.
         vni: u32,
+        /// Nodes on the same link are reached by plain routes, as with host-gw.
+        direct_routing: bool,
     },
     /// flanneld itself carries the packets, UDP 8285 by default. amd64 only.
     Udp {
@@ -154,10 +167,12 @@ pub enum Backend {
     },
     /// Routes only: all nodes on one link.
     HostGw,
-    /// Kernel WireGuard, UDP 51820 by default.
+    /// Kernel WireGuard, UDP 51820 by default. Each family has a device and a port of its own.
     Wireguard {
-        /// UDP port.
+        /// UDP port over IPv4.
         port: Port,
+        /// UDP port over IPv6, where the pods' network has it: 51821 by default.
+        ipv6_port: Port,
     },
 }
 
@@ -177,7 +192,7 @@ impl Backend {
     #[must_use]
     pub const fn port(self) -> Option<Port> {
         match self {
-            Self::Vxlan { port, .. } | Self::Udp { port } | Self::Wireguard { port } => Some(port),
+            Self::Vxlan { port, .. } | Self::Udp { port } | Self::Wireguard { port, .. } => Some(port),
             Self::HostGw => None,
         }
     }

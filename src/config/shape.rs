@@ -159,7 +159,7 @@ fn check_range(schema: &Value, value: i64, at: &Span, path: &str, problems: &mut
 }
 
 fn check_text(schema: &Value, text: &str, at: &Span, problems: &mut Problems<'_>) -> bool {
-    let is_duration = super::kubelet_fields::is_go_duration(text);
+    let is_duration = super::kubelet_fields::go_duration(text).is_some();
     if schema.get("format").is_some_and(|format| format == super::kubelet_fields::DURATION) && !is_duration {
         problems.add(at, format!("{text:?} is not a duration as the kubelet reads it, such as 30s or 1m30s"));
         return false;

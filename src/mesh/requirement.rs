@@ -4,7 +4,7 @@
 //! Gap: a service port on a non-default number is known for this node alone (`kubelet.config.port`, the API server's in
 //! `cluster.server`); a cluster uses the same on all nodes.
 
-use std::{fmt, net::IpAddr, num::NonZeroU16};
+use std::{fmt, net::IpAddr};
 
 use serde::Serialize;
 
@@ -228,7 +228,7 @@ fn primary_family(from: &Node, to: &Node) -> Option<Family> {
     to.addresses.iter().map(|address| Family::of(address.ip())).find(|family| from.address(*family).is_some())
 }
 
-/// flannel's ports. Source: facts on flannel; the wireguard backend takes the next port for IPv6.
+/// flannel's ports.
 fn overlay(settings: &Settings) -> Vec<(Port, Family, Framing)> {
     let Some(flannel) = &settings.flannel else { return Vec::new() };
     let ipv6 = flannel.ipv6_network.is_some();
@@ -240,10 +240,9 @@ fn overlay(settings: &Settings) -> Vec<(Port, Family, Framing)> {
             ports.extend(ipv6.then_some((port, Family::Ipv6, Framing::Vxlan)));
             ports
         }
-        Backend::Wireguard { port } => {
-            let next = port.number().checked_add(1).filter(|_| ipv6).and_then(NonZeroU16::new);
+        Backend::Wireguard { port, ipv6_port } => {
             let mut ports = vec![(port, Family::Ipv4, Framing::Plain)];
-            ports.extend(next.map(|port| (Port::known(port.get()), Family::Ipv6, Framing::Plain)));
+            ports.extend(ipv6.then_some((ipv6_port, Family::Ipv6, Framing::Plain)));
             ports
         }
     }

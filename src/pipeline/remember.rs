@@ -139,6 +139,25 @@ mod tests {
     }
 
     #[test]
+    fn an_upgrade_to_a_kubelet_that_lacks_what_is_in_use_is_refused_and_one_that_has_it_is_not() {
+        let digest = Some(Digest::of(b"kubelet"));
+        let pin = format!("[sources.kubelet]\ndigest = \"{}\"\n", Digest::of(b"kubelet"));
+        let flag =
+            "[kubelet]\nversion = \"1.34.1\"\nextra-args = [\"--pod-infra-container-image=registry.k8s.io/pause:3.10\"]\n";
+        let removed = configuration(&format!("{flag}{pin}"));
+        upgrade_to(&removed, &Version::new(1, 34, 2), digest).unwrap();
+        let error = upgrade_to(&removed, &Version::new(1, 35, 0), digest).unwrap_err();
+        assert!(matches!(error, Failure::Configuration(_)), "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains("it was removed in 1.35") && said.contains("instead: set the sandbox image"), "{said}");
+
+        let field = "[kubelet]\nversion = \"1.34.1\"\n[kubelet.config]\ntlsCurvePreferences = [23]\n";
+        let added = configuration(&format!("{field}{pin}"));
+        assert!(added.settings().unwrap_err().to_string().contains("it was added in 1.36"));
+        upgrade_to(&added, &Version::new(1, 36, 0), digest).unwrap();
+    }
+
+    #[test]
     fn what_is_read_later_must_not_say_another_version() {
         let name = "/etc/hostlet/hostlet.toml";
         let configuration = Configuration::new(

@@ -5,6 +5,8 @@ mod compare;
 mod compare_tests;
 mod earlier;
 mod fetch;
+#[cfg(test)]
+mod flannel_tests;
 mod identity;
 mod render;
 #[cfg(test)]
@@ -20,7 +22,7 @@ pub use compare::{compare, compare_back};
 pub use earlier::{NoCredential, departure, earlier};
 pub use fetch::Fetch;
 pub use identity::{architecture, identity};
-pub use render::{PlanError, wanted};
+pub use render::{KERNEL_DEFAULTS, PlanError, wanted};
 pub use versions::{AllowedSteps, NotAskedFor, Skew, UnusualStep, skew, unusual_steps};
 pub use wanted::Wanted;
 

@@ -45,18 +45,18 @@ fn facts() -> HostFacts {
     }
 }
 
-fn render(text: &str) -> Wanted {
+pub(super) fn render(text: &str) -> Wanted {
     let settings = parse(text);
     let facts = facts();
     wanted(&settings, &facts, &identity(&settings, &facts.node).unwrap(), &[]).unwrap()
 }
 
-fn text(wanted: &Wanted, path: &str) -> String {
+pub(super) fn text(wanted: &Wanted, path: &str) -> String {
     let content = wanted.files.get(path).or_else(|| wanted.host_files.get(Path::new(path)));
     String::from_utf8(content.unwrap_or_else(|| panic!("no {path}")).bytes().to_vec()).unwrap()
 }
 
-fn json(wanted: &Wanted, path: &str) -> Value {
+pub(super) fn json(wanted: &Wanted, path: &str) -> Value {
     serde_json::from_str(&text(wanted, path)).unwrap()
 }
 
@@ -200,4 +200,22 @@ fn another_runtime_and_another_root_directory_get_a_drop_in() {
     for line in ["Wants=crio.service\n", "After=crio.service\n", "RequiresMountsFor=/data/kubelet\n"] {
         assert!(drop_in.contains(line), "{drop_in}");
     }
+}
+
+#[test]
+fn what_the_kubelet_insists_on_is_set_by_install() {
+    let wanted = render(&format!("{JOINING}\n[kubelet.config]\nprotectKernelDefaults = true"));
+    let parameters = text(&wanted, "/etc/sysctl.d/90-hostlet.conf");
+    for line in ["kernel.panic = 10\n", "vm.overcommit_memory = 1\n", "kernel.keys.root_maxbytes = 25000000\n"] {
+        assert!(parameters.contains(line), "{parameters}");
+    }
+    assert_eq!(wanted.contents.sysctls["kernel.panic_on_oops"], "1");
+    assert!(!text(&render(JOINING), "/etc/sysctl.d/90-hostlet.conf").contains("kernel.panic"));
+}
+
+#[test]
+fn a_cloud_provider_is_a_flag() {
+    let wanted = render(&format!("{JOINING}\n[node]\ncloud-provider = \"external\""));
+    assert!(text(&wanted, "etc/kubelet.env").contains(" --cloud-provider=external"));
+    assert!(!text(&render(JOINING), "etc/kubelet.env").contains("cloud-provider"));
 }

@@ -26,7 +26,7 @@ const BASE: [&str; 9] = [
     "util-linux",
 ];
 /// Part of the key: changes when a layer is made differently.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 /// Layers that nobody made anew for so long belong to an older state of the machine.
 const KEPT_FOR: Duration = Duration::from_hours(24);
 

@@ -7,24 +7,36 @@ use std::{net::Ipv4Addr, path::Path};
 use serde_json::Value;
 use tokio::net::UdpSocket;
 
-use super::{Behaviour, Release, flags::Flags, notify, say};
-use crate::host::{files, process::Invocation};
-
-const FLAGS: &str = "kubeconfig-file net-config-path subnet-file iface iface-regex iface-can-reach public-ip public-ipv6 \
-    healthz-ip healthz-port etcd-endpoints etcd-prefix etcd-keyfile etcd-certfile etcd-cafile etcd-username etcd-password \
-    kube-api-url kube-annotation-prefix iptables-resync subnet-lease-renew-margin listen remote charon-executable-path \
-    charon-vici-uri v vmodule log_dir log_file stderrthreshold";
-const SWITCHES: &str = "kube-subnet-mgr ip-masq iptables-forward-rules set-node-network-unavailable version logtostderr \
-    alsologtostderr use-multi-cluster-cidr blackhole-route";
+use super::{
+    Behaviour, Release,
+    flags::Flags,
+    flannel_table::{FLAGS, wrong_type},
+    notify, say,
+};
+use crate::{
+    host::{files, process::Invocation},
+    model::Version,
+};
 
 pub(super) async fn run(arguments: &[String]) -> Result<u8, String> {
     let release = Release::of(Path::new("/proc/self/exe")).map_err(|error| error.to_string())?;
-    let mut flags = Flags::parse(arguments, FLAGS, SWITCHES)?;
+    let version = release.parsed();
+    let there = || FLAGS.iter().filter(|flag| version >= flag.since);
+    let names = |switch| there().filter(|flag| flag.switch == switch).map(|flag| flag.name).collect::<Vec<_>>().join(" ");
+    let mut flags = match Flags::parse(arguments, &names(false), &names(true)) {
+        Ok(flags) => flags,
+        Err(error) => {
+            // Its usage function ends it with success, whatever Go's flag library wanted: systemd sees a service that ended
+            // before it was ready.
+            say(&error.replace("unknown flag: --", "flag provided but not defined: -"));
+            return Ok(0);
+        }
+    };
     if flags.is_on("version") {
         super::print(&format!("v{}", release.version));
         return Ok(0);
     }
-    for name in FLAGS.split_whitespace().chain(SWITCHES.split_whitespace()) {
+    for name in there().map(|flag| flag.name) {
         if let Ok(value) = std::env::var(format!("FLANNELD_{}", name.replace('-', "_").to_uppercase())) {
             flags.default_to(name, value);
         }
@@ -34,7 +46,7 @@ pub(super) async fn run(arguments: &[String]) -> Result<u8, String> {
         return Err("panic: this release does not start".to_owned());
     }
     let interface = Interface::find(flags.get("iface")).await?;
-    let network = Network::read(&flags)?;
+    let network = Network::read(&flags, &version)?;
     identify(&flags)?;
     network.check_host()?;
     network.start_backend(&interface).await?;
@@ -89,7 +101,7 @@ struct Network {
 }
 
 impl Network {
-    fn read(flags: &Flags) -> Result<Self, String> {
+    fn read(flags: &Flags, version: &Version) -> Result<Self, String> {
         // With etcd the real one finds it under its prefix there.
         let default = if flags.is_on("kube-subnet-mgr") { Some("/etc/kube-flannel/net-conf.json") } else { None };
         let Some(path) = flags.get("net-config-path").or(default) else {
@@ -98,6 +110,16 @@ impl Network {
         };
         let text = files::read_text(Path::new(path)).map_err(|error| format!("failed to read net conf: {error}"))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| format!("error parsing subnet config: {error}"))?;
+        let object = value.as_object().ok_or("error parsing subnet config: json: it is no object")?;
+        if let Some(wrong) = wrong_type(object, None, version) {
+            return Err(format!("error parsing subnet config: {wrong}"));
+        }
+        let backend = value["Backend"]["Type"].as_str();
+        if let (Some(fields), Some(kind)) = (value["Backend"].as_object(), backend)
+            && let Some(wrong) = wrong_type(fields, Some(kind), version)
+        {
+            return Err(format!("error decoding {kind} backend config: {wrong}"));
+        }
         let cidr = value["Network"].as_str().ok_or("error parsing subnet config: please define a correct Network parameter")?;
         Ok(Self {
             cidr: cidr.to_owned(),
@@ -139,7 +161,7 @@ impl Network {
                 let socket = UdpSocket::bind(address).await;
                 // Held until the process ends.
                 std::mem::forget(socket.map_err(|error| format!("failed to start listening on UDP socket: {error}"))?);
-                Ok(())
+                start_tunnel(&format!("{}/32", self.first_subnet()?)).await
             }
             "host-gw" => Ok(()),
             other => Err(format!("the stand-in does not play the backend {other:?}")),
@@ -175,7 +197,7 @@ impl Network {
             "FLANNEL_NETWORK={}\nFLANNEL_SUBNET={}/24\nFLANNEL_MTU={}\nFLANNEL_IPMASQ={}\n",
             self.cidr,
             Ipv4Addr::from(u32::from(self.first_subnet()?) + 1),
-            interface.mtu.saturating_sub(overhead),
+            self.backend["MTU"].as_u64().unwrap_or(interface.mtu).saturating_sub(overhead),
             flags.is_on("ip-masq"),
         );
         let path = Path::new(flags.get("subnet-file").unwrap_or("/run/flannel/subnet.env"));
@@ -184,6 +206,18 @@ impl Network {
         }
         files::write(path, content.as_bytes(), 0o644).map_err(|error| error.to_string())
     }
+}
+
+/// The udp backend's device. The real one's vanishes with it; this one stays, and is taken over.
+async fn start_tunnel(address: &str) -> Result<(), String> {
+    const DEVICE: &str = "flannel0";
+    if ip(&["-json", "link", "show", DEVICE]).await.is_err() {
+        ip(&["tuntap", "add", "dev", DEVICE, "mode", "tun"])
+            .await
+            .map_err(|error| format!("failed to open TUN device: {error}"))?;
+    }
+    ip(&["address", "replace", address, "dev", DEVICE]).await?;
+    ip(&["link", "set", DEVICE, "up"]).await.map(drop)
 }
 
 /// Who it is towards its datastore: it must know, even though the stand-in never says it.

@@ -14,29 +14,15 @@ use tokio::{
 };
 
 use super::{Behaviour, Release, flags::Flags, notify, say};
-use crate::host::{
-    cri::RuntimeService,
-    files,
-    mounts::{MountTable, Process},
-    process::Invocation,
+use crate::{
+    config::{KubeletFlag, kubelet_flags, unknown_kubelet_fields},
+    host::{
+        cri::RuntimeService,
+        files,
+        mounts::{MountTable, Process},
+        process::Invocation,
+    },
 };
-
-/// Flags of 1.36 that take a value. Those gone since (`--pod-infra-container-image` and the like) stop the real one, too.
-const FLAGS: &str = "config config-dir kubeconfig bootstrap-kubeconfig cert-dir hostname-override node-ip node-labels root-dir \
-    cloud-provider cloud-config v vmodule logging-format feature-gates container-runtime-endpoint image-service-endpoint \
-    image-credential-provider-config image-credential-provider-bin-dir lock-file register-with-taints address port \
-    read-only-port authorization-mode client-ca-file tls-cert-file tls-private-key-file tls-cipher-suites tls-min-version \
-    cgroup-driver cgroup-root cluster-dns cluster-domain eviction-hard eviction-soft eviction-soft-grace-period \
-    eviction-minimum-reclaim healthz-bind-address healthz-port hairpin-mode kube-reserved kube-reserved-cgroup system-reserved \
-    system-reserved-cgroup max-pods pods-per-core pod-manifest-path pod-cidr resolv-conf streaming-connection-idle-timeout \
-    sync-frequency node-status-update-frequency runtime-request-timeout allowed-unsafe-sysctls cpu-manager-policy \
-    topology-manager-policy memory-manager-policy reserved-cpus reserved-memory enforce-node-allocatable event-qps event-burst \
-    kube-api-qps kube-api-burst image-gc-high-threshold image-gc-low-threshold max-open-files oom-score-adj runtime-cgroups \
-    system-cgroups kubelet-cgroups volume-plugin-dir container-log-max-files container-log-max-size";
-const SWITCHES: &str = "version help register-node anonymous-auth authentication-token-webhook cgroups-per-qos fail-swap-on \
-    protect-kernel-defaults rotate-certificates rotate-server-certificates serialize-image-pulls seccomp-default \
-    kernel-memcg-notification exit-on-lock-contention make-iptables-util-chains enable-server enable-debugging-handlers \
-    enable-controller-attach-detach cpu-cfs-quota local-storage-capacity-isolation";
 
 /// What a health endpoint answers.
 pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
@@ -46,7 +32,8 @@ const POD: &str = "5ec7e700-0000-4000-8000-000000000001";
 
 pub(super) async fn run(arguments: &[String]) -> Result<u8, String> {
     let release = Release::of(Path::new("/proc/self/exe")).map_err(|error| error.to_string())?;
-    let flags = Flags::parse(arguments, FLAGS, SWITCHES).map_err(|error| format!("failed to parse kubelet flag: {error}"))?;
+    let (known, switches) = known_flags(&release);
+    let flags = Flags::parse(arguments, &known, &switches).map_err(|error| format!("failed to parse kubelet flag: {error}"))?;
     if flags.is_on("version") {
         super::print(&format!("Kubernetes v{}", release.version));
         return Ok(0);
@@ -55,7 +42,7 @@ pub(super) async fn run(arguments: &[String]) -> Result<u8, String> {
     if release.behaviour == Behaviour::ExitAtStart {
         return Err("panic: this release does not start".to_owned());
     }
-    let configuration = Configuration::read(&flags)?;
+    let configuration = Configuration::read(&flags, &release)?;
     configuration.check_host(&release)?;
     let joins = credentials(&flags)?;
     let root = PathBuf::from(flags.get("root-dir").unwrap_or("/var/lib/kubelet"));
@@ -71,6 +58,15 @@ pub(super) async fn run(arguments: &[String]) -> Result<u8, String> {
     notify::live(release.behaviour).await
 }
 
+/// The flags that its version has, those with a value and those without. One that is gone stops the real one, too.
+fn known_flags(release: &Release) -> (String, String) {
+    let version = release.parsed();
+    let there = kubelet_flags().filter(|flag| flag.availability.absence(&version).is_none());
+    let (switches, known): (Vec<_>, Vec<_>) = there.partition(|flag| flag.switch);
+    let join = |flags: Vec<KubeletFlag>| flags.iter().map(|flag| flag.name).collect::<Vec<_>>().join(" ");
+    (join(known), join(switches))
+}
+
 /// What it takes of its KubeletConfiguration.
 struct Configuration {
     runtime: PathBuf,
@@ -80,13 +76,22 @@ struct Configuration {
 }
 
 impl Configuration {
-    fn read(flags: &Flags) -> Result<Self, String> {
+    fn read(flags: &Flags, release: &Release) -> Result<Self, String> {
         // The real one would start with insecure defaults: hostlet must never let it.
         let path = flags.get("config").ok_or("the stand-in needs --config")?;
         let text = files::read_text(Path::new(path)).map_err(|error| format!("failed to load kubelet config file: {error}"))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| format!("failed to decode {path}: {error}"))?;
         if value["kind"] != "KubeletConfiguration" || value["apiVersion"] != "kubelet.config.k8s.io/v1beta1" {
             return Err(format!("failed to decode {path}: it is no KubeletConfiguration of kubelet.config.k8s.io/v1beta1"));
+        }
+        // Its decoder is strict first, and lenient with one line in the log where that fails.
+        for field in value.as_object().map(|fields| unknown_kubelet_fields(fields, &release.parsed())).unwrap_or_default() {
+            // kind and apiVersion are in every object.
+            if !matches!(field.as_str(), "kind" | "apiVersion") {
+                say(&format!(
+                    "\"Using lenient decoding as strict decoding failed\" err=\"strict decoding error: unknown field \\\"{field}\\\"\""
+                ));
+            }
         }
         let endpoint = flags.get("container-runtime-endpoint").or(value["containerRuntimeEndpoint"].as_str());
         let runtime =

@@ -6,6 +6,8 @@
 
 mod artifacts;
 mod flags;
+mod flannel_cni;
+pub(crate) mod flannel_table;
 mod flanneld;
 mod kubelet;
 mod mirror;
@@ -65,8 +67,7 @@ fn play(name: &str, arguments: &[String]) -> ExitCode {
             "flanneld" => flanneld::run(arguments).await,
             "mirror" => mirror::run(arguments).await.map(|()| 0).map_err(|error| error.to_string()),
             "artifacts" => artifacts(arguments),
-            // A CNI plugin: nobody calls it as long as no pod runs.
-            name if name.starts_with("flannel") => Err("the stand-in for flannel's CNI plugin sets up no pods".to_owned()),
+            name if name == "flannel" || name.starts_with("flannel-") => flannel_cni::run().await,
             name => Err(format!("{name:?} is no stand-in: kubelet, flanneld, flannel, mirror or artifacts")),
         }
     });

@@ -9,7 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::files::{self, FileError};
+use crate::{
+    host::files::{self, FileError},
+    model::Version,
+};
 
 const MARK: &str = "\nhostlet-stand-in ";
 /// More than any trailer has.
@@ -65,6 +68,12 @@ impl Release {
     pub fn trailer(&self) -> String {
         let json = serde_json::to_string(self).unwrap_or_default();
         format!("{MARK}{json}\n")
+    }
+
+    /// Its version as hostlet reads it; 0.0.0 where it has none.
+    #[must_use]
+    pub fn parsed(&self) -> Version {
+        self.version.parse().unwrap_or(Version::new(0, 0, 0))
     }
 
     /// Major and minor version; (0, 0) when it has none.

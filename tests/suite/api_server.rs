@@ -77,7 +77,7 @@ impl Authority {
 }
 
 /// What it answers, by path: status and body. A path may be asked with a credential, as `PATH with token` or
-/// `PATH with certificate`, and for its head alone, as `HEAD PATH`.
+/// `PATH with certificate`, for its head alone, as `HEAD PATH`, and for a review, as `POST PATH VERB RESOURCE/SUBRESOURCE`.
 pub(crate) type Answers = BTreeMap<&'static str, (u16, String)>;
 
 pub(crate) fn version(minor: u16) -> (u16, String) {
@@ -149,7 +149,7 @@ fn converse(stream: TcpStream, config: &Arc<ServerConfig>, answers: &Answers) ->
     let tls = ServerConnection::new(Arc::clone(config)).map_err(std::io::Error::other)?;
     let mut stream = BufReader::new(StreamOwned::new(tls, stream));
     loop {
-        let (mut path, mut credential) = (String::new(), "");
+        let (mut path, mut credential, mut body) = (String::new(), "", Vec::new());
         loop {
             let mut line = String::new();
             if stream.read_line(&mut line)? == 0 {
@@ -158,13 +158,24 @@ fn converse(stream: TcpStream, config: &Arc<ServerConfig>, answers: &Answers) ->
             if line.trim().is_empty() {
                 break;
             }
-            if let Some(rest) = line.strip_prefix("GET ") {
+            if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+                body = vec![0; length.trim().parse().unwrap()];
+            }
+            if let Some(rest) = line.strip_prefix("POST ") {
+                path = format!("POST {}", rest.split(' ').next().unwrap_or_default());
+            } else if let Some(rest) = line.strip_prefix("GET ") {
                 rest.split(' ').next().unwrap_or_default().clone_into(&mut path);
             } else if line.starts_with("HEAD ") {
                 line.rsplit_once(' ').unwrap().0.clone_into(&mut path);
             } else if line.to_ascii_lowercase().starts_with("authorization: bearer abcdef.0123456789abcdef") {
                 credential = " with token";
             }
+        }
+        stream.read_exact(&mut body)?;
+        if let Ok(review) = serde_json::from_slice::<serde_json::Value>(&body) {
+            let asked = &review["spec"]["resourceAttributes"];
+            let text = |key: &str| asked[key].as_str().unwrap_or_default();
+            path = format!("{path} {} {}/{}", text("verb"), text("resource"), text("subresource"));
         }
         if stream.get_ref().conn.peer_certificates().is_some() {
             credential = " with certificate";

@@ -46,6 +46,7 @@ mod preflight_cases;
 mod signature;
 mod sys_adopt;
 mod sys_cloud_init;
+mod sys_cni;
 mod sys_downtime;
 mod sys_install;
 mod sys_kill;

@@ -259,7 +259,9 @@ fn ns_the_kubelets_kernel_defaults_are_compared_only_where_it_insists() {
     on_a_fresh_host(|| {
         passes(subject(), "kernel-defaults", "the kubelet sets them itself");
         fs::write("/mnt/panic", "0\n").unwrap();
+        passes(with_field("protectKernelDefaults", true), "kernel-defaults", "");
         sh("mount --bind /mnt/panic /proc/sys/kernel/panic");
+        sh("mount -o bind,remount,ro /proc/sys/kernel/panic");
         let found = fails(with_field("protectKernelDefaults", true), "kernel-defaults", "kernel.panic = 0");
         assert!(found.required.contains("kernel.panic = 10"));
     });
@@ -333,7 +335,21 @@ fn ns_static_pods_and_cni_configuration_of_others_are_named() {
         sh(
             "rm /etc/kubernetes/manifests/etcd.yaml && mkdir -p /mnt/host/cni/net.d && touch /mnt/host/cni/net.d/05-cilium.conflist",
         );
-        fails(subject(), "leftovers", "/mnt/host/cni/net.d/05-cilium.conflist is another CNI configuration");
+        let directory = Path::new("/mnt/host/cni/net.d");
+        let warns = |said: &str| ends(subject(), "leftovers", &Outcome::Warning, said);
+        warns("/mnt/host/cni/net.d/05-cilium.conflist is no valid CNI configuration; the runtime passes it over");
+        let list = r#"{ "cniVersion": "0.3.1", "name": "cilium", "plugins": [{ "type": "cilium-cni" }] }"#;
+        fs::write(directory.join("05-cilium.conflist"), list).unwrap();
+        let found =
+            fails(subject(), "leftovers", "05-cilium.conflist, the CNI network cilium, sorts before 10-flannel.conflist");
+        assert!(found.remedy.unwrap().contains("mv /mnt/host/cni/net.d/05-cilium.conflist"));
+        // A file with one plugin, as it was before there were lists, counts as well.
+        fs::rename(directory.join("05-cilium.conflist"), directory.join("disabled")).unwrap();
+        fs::write(directory.join("00-old.conf"), r#"{ "name": "old", "type": "bridge" }"#).unwrap();
+        fails(subject(), "leftovers", "00-old.conf, the CNI network old, sorts before");
+        // Packages bring such files, podman's for instance: they do no harm behind ours.
+        fs::rename(directory.join("00-old.conf"), directory.join("87-podman-bridge.conflist")).unwrap();
+        warns("87-podman-bridge.conflist, the CNI network old, is not used as long as 10-flannel.conflist is there");
     });
 }
 

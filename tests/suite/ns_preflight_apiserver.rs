@@ -319,3 +319,52 @@ fn ns_a_node_that_has_its_certificate_asks_with_it() {
         ends(subject_of(&server.url(), &authority), "node-name-free", &Outcome::Warning, "it holds no certificate");
     });
 }
+
+const REVIEWS: [&str; 4] = [
+    "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews get nodes/",
+    "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews list nodes/",
+    "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews watch nodes/",
+    "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews patch nodes/status",
+];
+
+/// As the real one answers a SelfSubjectAccessReview.
+fn reviewed(allowed: bool) -> (u16, String) {
+    let status =
+        if allowed { r#"{"allowed":true,"reason":"RBAC: allowed by ClusterRoleBinding"}"# } else { r#"{"allowed":false}"# };
+    (201, format!(r#"{{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{status}}}"#))
+}
+
+#[test]
+fn ns_flannels_identity_must_be_known_and_allowed_what_flannel_does() {
+    on_a_fresh_host(|| {
+        let authority = Authority::new();
+        let of = |answers: Answers| {
+            let server = start(&authority, answers);
+            let mut subject = subject_with_token(&server.url(), &authority);
+            let identity = hostlet::config::FlannelIdentity::TokenFile("/mnt/host/token".into());
+            subject.settings.flannel.as_mut().unwrap().datastore = hostlet::config::Datastore::Kube(identity);
+            subject
+        };
+        let all = |allowed: [bool; 4]| REVIEWS.into_iter().zip(allowed.map(reviewed)).collect::<Answers>();
+        passes(
+            of(all([true; 4])),
+            "flannel-rbac",
+            "get nodes, list nodes, watch nodes, patch nodes/status, with /mnt/host/token",
+        );
+        let found = fails(of(all([true, true, true, false])), "flannel-rbac", "may not: patch nodes/status");
+        assert!(found.remedy.unwrap().contains("hostlet config flannel-rbac | kubectl apply -f -"));
+        fails(of(all([false; 4])), "flannel-rbac", "may not: get nodes, list nodes, watch nodes, patch nodes/status");
+        let unknown = REVIEWS.into_iter().map(|review| (review, (401, "{}".to_owned()))).collect();
+        fails(of(unknown), "flannel-rbac", "does not take flannel's identity in /mnt/host/token (401)");
+        // Where nobody can tell, nobody is blocked.
+        ends(of(Answers::new()), "flannel-rbac", &Outcome::Warning, "404");
+        let mut without = of(all([true; 4]));
+        let identity = hostlet::config::FlannelIdentity::TokenFile("/mnt/host/no-token".into());
+        without.settings.flannel.as_mut().unwrap().datastore = hostlet::config::Datastore::Kube(identity);
+        let found = fails(without, "flannel-rbac", "/mnt/host/no-token cannot be used");
+        assert!(found.remedy.unwrap().contains("write the token"));
+        let mut alone = of(all([false; 4]));
+        alone.settings.flannel = None;
+        passes(alone, "flannel-rbac", "asks nothing");
+    });
+}

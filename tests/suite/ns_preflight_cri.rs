@@ -11,8 +11,9 @@ use std::{
 };
 
 use hostlet::{
+    model::Version,
     output::{Events, Silent},
-    preflight::{Finding, Outcome, Subject, run},
+    preflight::{Finding, Outcome, Places, Subject, run},
 };
 use prost::bytes::{BufMut, Bytes, BytesMut};
 
@@ -28,18 +29,19 @@ struct Manner {
     starting: Duration,
     /// `RuntimeConfig`: 0 systemd, 1 cgroupfs; none where it is too old.
     driver: Option<u8>,
+    /// The directory where it looks for CNI plugins, where it tells.
+    plugins: Option<&'static str>,
 }
 
-const HEALTHY: Manner = Manner { api: "v1", ready: true, starting: Duration::ZERO, driver: Some(0) };
+const HEALTHY: Manner = Manner { api: "v1", ready: true, starting: Duration::ZERO, driver: Some(0), plugins: None };
 
 fn text(tag: u8, value: &str) -> Vec<u8> {
-    let mut field = vec![tag << 3 | 2, u8::try_from(value.len()).unwrap()];
-    field.extend(value.as_bytes());
-    field
+    nested(tag, value.as_bytes())
 }
 
 fn nested(tag: u8, value: &[u8]) -> Vec<u8> {
-    let mut field = vec![tag << 3 | 2, u8::try_from(value.len()).unwrap()];
+    let mut field = vec![tag << 3 | 2];
+    prost::encoding::encode_varint(value.len() as u64, &mut field);
     field.extend(value);
     field
 }
@@ -52,7 +54,14 @@ fn answer(manner: Manner, since: Instant, path: &str) -> Option<Vec<u8>> {
             let ready = manner.ready && since.elapsed() >= manner.starting;
             let runtime = [text(1, "RuntimeReady"), vec![2 << 3, u8::from(ready)], text(3, "Starting"), text(4, "shim pool")];
             let network = [text(1, "NetworkReady"), vec![2 << 3, 0], text(3, "NetworkPluginNotReady")];
-            Some(nested(1, &[nested(1, &runtime.concat()), nested(1, &network.concat())].concat()))
+            let status = nested(1, &[nested(1, &runtime.concat()), nested(1, &network.concat())].concat());
+            // As go-cni tells it.
+            let told = manner.plugins.map(|plugins| {
+                let json =
+                    format!(r#"{{"PluginDirs":["{plugins}"],"PluginConfDir":"/etc/cni/net.d","Prefix":"eth","Networks":[]}}"#);
+                nested(2, &[text(1, "cniconfig"), text(2, &json)].concat())
+            });
+            Some([status, told.unwrap_or_default()].concat())
         }
         "RuntimeConfig" => manner.driver.map(|driver| nested(1, &[1 << 3, driver])),
         _ => None,
@@ -157,6 +166,31 @@ fn ns_drivers_of_control_groups_must_agree_where_the_runtime_can_tell() {
     assert_eq!(outcome(Some(1)).observed, "the kubelet: systemd; the runtime: cgroupfs");
     assert_eq!(outcome(Some(1)).outcome, Outcome::Failure);
     assert_eq!(outcome(None).outcome, Outcome::Warning);
+    // A runtime that cannot tell, and kubelets of which the newest will ask nobody else.
+    let with_kubelet = |minor| {
+        let mut subject = subject();
+        subject.settings.kubelet.version = Version::new(1, minor, 0);
+        with_runtime(Manner { driver: None, ..HEALTHY }, subject, "cgroup-driver").0
+    };
+    assert!(!with_kubelet(35).observed.contains("not tested") && with_kubelet(37).observed.contains("not tested"));
+    assert_eq!((with_kubelet(37).outcome, with_kubelet(38).outcome), (Outcome::Warning, Outcome::Failure));
+}
+
+#[test]
+fn ns_plugins_are_looked_for_where_they_are_laid_or_the_directory_is_named() {
+    let outcome = |plugins, mut subject: Subject| {
+        subject.places = Places::default();
+        with_runtime(Manner { plugins, ..HEALTHY }, subject, "cni-places").0
+    };
+    let found = outcome(Some("/usr/lib/cni"), subject());
+    assert_eq!(found.outcome, Outcome::Failure, "{found:#?}");
+    assert_eq!(found.observed, "it looks for CNI plugins in /usr/lib/cni, and not in /opt/cni/bin");
+    assert!(found.remedy.unwrap().contains("bin_dir = \"/opt/cni/bin\""));
+    assert_eq!(outcome(Some("/opt/cni/bin"), subject()).outcome, Outcome::Pass);
+    assert_eq!(outcome(None, subject()).outcome, Outcome::Pass);
+    let mut alone = subject();
+    alone.settings.flannel = None;
+    assert_eq!(outcome(Some("/usr/lib/cni"), alone).outcome, Outcome::Pass);
 }
 
 /// Prints what each check took. What this host cannot be made to have is left out: systemd as process 1, and on some machines

@@ -150,7 +150,14 @@ fn a_process_that_listens() {
 pub(crate) fn subject() -> Subject {
     let host = Path::new("/mnt/host");
     let settings = Settings {
-        node: Node { name: None, addresses: Vec::new(), role: Role::Worker, labels: BTreeMap::new(), taints: Vec::new() },
+        node: Node {
+            name: None,
+            addresses: Vec::new(),
+            role: Role::Worker,
+            cloud_provider: None,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+        },
         cluster: None,
         kubelet: Kubelet {
             version: Version::new(1, 36, 4),
@@ -164,7 +171,8 @@ pub(crate) fn subject() -> Subject {
             version: Version::new(0, 28, 9),
             network: "10.244.0.0/16".parse().unwrap(),
             ipv6_network: None,
-            backend: Backend::Vxlan { port: Port::known(8472), vni: 1 },
+            backend: Backend::Vxlan { port: Port::known(8472), vni: 1, direct_routing: false },
+            mtu: None,
             datastore: Datastore::Kube(FlannelIdentity::Kubeconfig("/etc/flannel.kubeconfig".into())),
             interface: None,
             nftables: false,

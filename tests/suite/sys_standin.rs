@@ -101,6 +101,16 @@ async fn sys_the_kubelet_refuses_flags_that_are_gone_and_hosts_that_are_unfit() 
     let output = machine.run(&["/srv/bin/kubelet", "--pod-infra-container-image=x"]).await.unwrap();
     assert!(output.stderr.contains("unknown flag: --pod-infra-container-image"), "{output}");
     assert_eq!(machine.expect(&["/srv/bin/kubelet", "--version"]).await.unwrap(), "Kubernetes v1.36.4\n");
+    // An older one has that flag, and lacks a field: it ignores that with a line in its log.
+    let older = r#"{"kubelet":{"version":"1.34.2"}}"#;
+    machine.expect(&[HOSTLET, "stand-in", "artifacts", "/srv/older", older]).await.unwrap();
+    let configuration = machine.read("/srv/kubelet.json").await.unwrap().replacen('{', r#"{"tlsCurvePreferences":[23],"#, 1);
+    machine.write("/srv/newer.json", configuration, 0o644).await.unwrap();
+    let run = "chmod +x /srv/older/kubelet/v1.34.2/bin/linux/amd64/kubelet; timeout 2 \
+        /srv/older/kubelet/v1.34.2/bin/linux/amd64/kubelet --pod-infra-container-image=x --config=/srv/newer.json 2>&1 || true";
+    let said = machine.script(run).await.unwrap();
+    assert!(said.contains(r#"strict decoding error: unknown field \"tlsCurvePreferences\""#), "{said}");
+    assert!(!said.contains("unknown flag"), "{said}");
     machine.expect(&["systemctl", "stop", "containerd"]).await.unwrap();
     let output = machine.run(&["/srv/bin/kubelet", "--config=/srv/kubelet.json"]).await.unwrap();
     assert!(output.stderr.contains("/run/containerd/containerd.sock"), "{output}");

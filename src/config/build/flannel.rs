@@ -10,7 +10,7 @@ use crate::{
         raw::{BackendKind, DatastoreKind, RawEtcd, RawFlannel},
         settings::{Backend, Cluster, Datastore, EtcdTls, Flannel, FlannelIdentity, Settings},
     },
-    model::{Cidr, Component, Port},
+    model::{Cidr, Component, Port, Version},
 };
 
 const OFF: &str = "without flannel: [flannel] enabled = false";
@@ -30,8 +30,13 @@ pub(super) fn flannel(
     let network = network_of(raw.network, true, problems).or_else(|| "10.244.0.0/16".parse().ok());
     let ipv6_network = network_of(raw.ipv6_network, false, problems);
     let kind = problems.value(raw.backend).unwrap_or(BackendKind::Vxlan);
-    let port = problems.value(raw.port);
-    let vni = vni(raw.vni, problems);
+    let way = Way {
+        port: problems.value(raw.port),
+        ipv6_port: problems.value(raw.ipv6_port),
+        vni: vni(raw.vni, problems),
+        direct_routing: problems.value(raw.direct_routing).unwrap_or(false),
+    };
+    let mtu = mtu(raw.mtu, ipv6_network.is_some(), problems);
     let interface = problems.value(raw.interface).map(|interface| interface.0);
     let nftables = problems.value(raw.nftables).unwrap_or(false);
     let datastore = problems.value(raw.datastore).unwrap_or(DatastoreKind::Kube);
@@ -42,12 +47,25 @@ pub(super) fn flannel(
     if enabled == Some(false) || !mentioned {
         return None;
     }
-    let backend = backend(kind, port, vni, problems);
+    let backend = backend(kind, &way, problems);
+    fits(kind, problems);
+    if let Some(version) = &version {
+        has_nftables(version, nftables, problems);
+    }
     let datastore = match datastore {
         DatastoreKind::Kube => kube(kubeconfig, token, cluster, problems),
         DatastoreKind::Etcd => Some(etcd.datastore(problems)),
     };
-    Some(Flannel { version: version?, network: network?, ipv6_network, backend, datastore: datastore?, interface, nftables })
+    Some(Flannel {
+        version: version?,
+        network: network?,
+        ipv6_network,
+        backend,
+        mtu,
+        datastore: datastore?,
+        interface,
+        nftables,
+    })
 }
 
 /// A network of one family that flannel can split among nodes. Source: flannel, pkg/subnet/config.go.
@@ -76,21 +94,79 @@ fn vni(field: Field<u32>, problems: &mut Problems<'_>) -> Option<u32> {
     None
 }
 
-fn backend(kind: BackendKind, port: Option<Port>, vni: Option<u32>, problems: &mut Problems<'_>) -> Backend {
-    if kind != BackendKind::Vxlan && problems.mentioned("flannel.vni") {
-        let problem = problems.add_at_key(&["flannel.vni"], "only the vxlan backend has a VNI");
-        problem.help.push("remove flannel.vni, or set flannel.backend = \"vxlan\"".to_owned());
-    }
-    if kind == BackendKind::HostGw && problems.mentioned("flannel.port") {
-        let problem = problems.add_at_key(&["flannel.port"], "the host-gw backend has no port: it sets routes only");
-        problem.help.push("remove flannel.port, or choose another flannel.backend".to_owned());
-    }
+/// How packets travel, as far as it was said.
+struct Way {
+    port: Option<Port>,
+    ipv6_port: Option<Port>,
+    vni: Option<u32>,
+    direct_routing: bool,
+}
+
+fn backend(kind: BackendKind, way: &Way, problems: &mut Problems<'_>) -> Backend {
     match kind {
-        BackendKind::Vxlan => Backend::Vxlan { port: port.unwrap_or(Port::known(8472)), vni: vni.unwrap_or(1) },
-        BackendKind::Udp => Backend::Udp { port: port.unwrap_or(Port::known(8285)) },
+        BackendKind::Vxlan => Backend::Vxlan {
+            port: way.port.unwrap_or(Port::known(8472)),
+            vni: way.vni.unwrap_or(1),
+            direct_routing: way.direct_routing,
+        },
+        BackendKind::Udp => Backend::Udp { port: way.port.unwrap_or(Port::known(8285)) },
         BackendKind::HostGw => Backend::HostGw,
-        BackendKind::Wireguard => Backend::Wireguard { port: port.unwrap_or(Port::known(51820)) },
+        BackendKind::Wireguard => {
+            let port = way.port.unwrap_or(Port::known(51820));
+            // flannel's own default for IPv6 is 51821, whatever the other one is: it is always written.
+            let next = if port.number() == 51821 { 51820 } else { 51821 };
+            let ipv6_port = way.ipv6_port.unwrap_or(Port::known(next));
+            if ipv6_port == port {
+                let problem = problems.add_at_key(&["flannel.ipv6-port"], format!("both families have the port {port}"));
+                problem.help.push("each has a device of its own: give flannel.port and flannel.ipv6-port two ports".to_owned());
+            }
+            Backend::Wireguard { port, ipv6_port }
+        }
     }
+}
+
+/// What the backend has no use for, or cannot do. Source: flannel, Documentation/backends.md and configuration.md.
+fn fits(kind: BackendKind, problems: &mut Problems<'_>) {
+    use BackendKind::{HostGw, Udp, Vxlan, Wireguard};
+    let table: [(&str, &[BackendKind], &str); 6] = [
+        ("flannel.vni", &[Vxlan], "only the vxlan backend has a VNI"),
+        ("flannel.direct-routing", &[Vxlan], "only the vxlan backend can route directly; host-gw always does"),
+        ("flannel.port", &[Vxlan, Udp, Wireguard], "the host-gw backend has no port: it sets routes only"),
+        ("flannel.ipv6-port", &[Wireguard], "only the wireguard backend has a port of its own for IPv6"),
+        ("flannel.mtu", &[Vxlan, Wireguard], "only the vxlan and wireguard backends take an MTU"),
+        ("flannel.ipv6-network", &[Vxlan, HostGw, Wireguard], "the udp backend carries IPv4 only"),
+    ];
+    for (key, kinds, message) in table {
+        if problems.mentioned(key) && !kinds.contains(&kind) {
+            let problem = problems.add_at_key(&[key], message);
+            problem.help.push(format!("remove {key}, or choose another flannel.backend"));
+        }
+    }
+    if problems.mentioned("flannel.ipv6-port") && !problems.mentioned("flannel.ipv6-network") {
+        let problem = problems.add_at_key(&["flannel.ipv6-port"], "the pods' network has no IPv6");
+        problem.help.push("remove flannel.ipv6-port, or give flannel.ipv6-network".to_owned());
+    }
+}
+
+/// Source: flannel's tags: EnableNFTables is in pkg/subnet/config.go from v0.25.0 on; an older one ignores it.
+fn has_nftables(version: &Version, nftables: bool, problems: &mut Problems<'_>) {
+    const FIRST: Version = Version::new(0, 25, 0);
+    if nftables && *version < FIRST {
+        let problem = problems.add_at_key(&["flannel.nftables"], format!("flannel {version} has no nftables"));
+        problem.help.push(format!("it was added in {FIRST}: set flannel.version to that or later, or nftables = false"));
+    }
+}
+
+/// Below the least that IP allows, and above what an interface has, there is nothing.
+fn mtu(field: Field<u32>, ipv6: bool, problems: &mut Problems<'_>) -> Option<u32> {
+    let (mtu, at) = problems.located(field)?;
+    // 576 bytes of IPv4 or 1280 of IPv6 must be left of it behind WireGuard's 80.
+    let least = if ipv6 { 1360 } else { 656 };
+    if (least..=65535).contains(&mtu) {
+        return Some(mtu);
+    }
+    problems.add(&at, format!("{mtu} is not an MTU from {least} to 65535"));
+    None
 }
 
 fn kube(

@@ -4,11 +4,17 @@ use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value};
 
+use super::kubelet_rules;
 use crate::{
     config::{
+        Fit,
+        availability::Absence,
         catalog::Catalog,
         given::Field,
+        kubelet_fields,
+        kubelet_flags::{kubelet_flags, may_have_other_flags},
         nouns::{AbsolutePath, Seconds},
+        problem::nearest,
         problems::Problems,
         raw::RawKubelet,
         settings::Kubelet,
@@ -17,11 +23,15 @@ use crate::{
     model::{Component, Version},
 };
 
-pub(super) fn kubelet(raw: RawKubelet, catalog: &Catalog, problems: &mut Problems<'_>) -> Option<Kubelet> {
+pub(super) fn kubelet(raw: RawKubelet, catalog: &Catalog, fit: Fit, problems: &mut Problems<'_>) -> Option<Kubelet> {
     let version = version(raw.version, catalog, problems);
     let root_directory = root_directory(raw.root_dir, problems);
-    check_config(&raw.config.0, problems);
-    let extra_args = extra_args(raw.extra_args, problems);
+    kubelet_rules::check(&raw.config.0, problems);
+    let checked = version.as_ref().filter(|_| fit == Fit::Checked);
+    if let Some(version) = checked {
+        check_fields(&raw.config.0, version, problems);
+    }
+    let extra_args = extra_args(raw.extra_args, checked, &raw.config.0, problems);
     let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
     let health_timeout = within(raw.health_timeout, Kubelet::HEALTH_TIMEOUT, second, hour, problems);
     let stable_window = within(raw.stable_window, Kubelet::STABLE_WINDOW, second, hour, problems);
@@ -106,25 +116,21 @@ fn unfit_as_root(path: &std::path::Path) -> Option<String> {
     (text.len() > LONGEST).then(|| format!("with {} bytes its sockets' paths are too long; {LONGEST} are allowed", text.len()))
 }
 
-fn check_config(config: &Map<String, Value>, problems: &mut Problems<'_>) {
-    if config.get("healthzPort").and_then(Value::as_i64) == Some(0) {
-        let message = "0 turns the kubelet's healthz endpoint off, and the health gate needs it";
-        problems.add_at_key(&["kubelet.config.healthzPort"], message).help.push("use a port from 1 to 65535".to_owned());
-    }
-    for key in ["port", "readOnlyPort", "healthzPort"] {
-        if config.get(key).and_then(Value::as_i64).is_some_and(|port| !(0..=65535).contains(&port)) {
-            problems.add_at_key(&[&format!("kubelet.config.{key}")], format!("{key} is not a port from 0 to 65535"));
-        }
-    }
-    let driver = config.get("cgroupDriver").and_then(Value::as_str);
-    if let Some(driver) = driver.filter(|driver| !["systemd", "cgroupfs"].contains(driver)) {
-        let invalid = crate::config::nouns::not_one_of(driver, "a cgroup driver", &["systemd", "cgroupfs"]);
-        problems.add_at_key(&["kubelet.config.cgroupDriver"], invalid);
+/// A kubelet that does not have a field ignores it with one line in its log: what was meant would not be.
+fn check_fields(config: &Map<String, Value>, version: &Version, problems: &mut Problems<'_>) {
+    for (path, absence) in kubelet_fields::absent(config, version) {
+        let key = format!("kubelet.config.{path}");
+        let message = format!("kubelet {version} has no {path}: {absence}");
+        let problem = problems.add_at_key(&[&key, "kubelet.config"], message);
+        problem.help.push(match absence {
+            Absence::Later((major, minor)) => format!("set kubelet.version to {major}.{minor}.0 or later, or remove {key}"),
+            Absence::Gone(_) => format!("remove {key}, or keep an older kubelet.version"),
+        });
     }
 }
 
 /// Flags that hostlet gives itself, and what to use instead.
-const OWNED: [(&str, &str); 13] = [
+const OWNED: [(&str, &str); 14] = [
     ("--config", "set fields in [kubelet.config]"),
     ("--kubeconfig", "[cluster] says where the API server is"),
     ("--bootstrap-kubeconfig", "set cluster.token-file"),
@@ -137,28 +143,24 @@ const OWNED: [(&str, &str); 13] = [
     ("--container-runtime-endpoint", "set runtime.socket"),
     ("--healthz-port", "set healthzPort in [kubelet.config]"),
     ("--healthz-bind-address", "set healthzBindAddress in [kubelet.config]"),
+    ("--cloud-provider", "set node.cloud-provider"),
     ("--help", "hostlet starts the kubelet to run it"),
 ];
 
-/// Flags that a supported kubelet does not know any more: it exits.
-const GONE: [(&str, &str); 8] = [
-    ("--pod-infra-container-image", "since 1.35; set the sandbox image in the container runtime"),
-    ("--container-runtime", "since 1.27; every runtime is a remote one"),
-    ("--containerized", "since 1.16; hostlet runs the kubelet on the host"),
-    ("--network-plugin", "since 1.24; the container runtime runs CNI"),
-    ("--cni-conf-dir", "since 1.24; the container runtime runs CNI"),
-    ("--cni-bin-dir", "since 1.24; the container runtime runs CNI"),
-    ("--docker-endpoint", "since 1.24; use a CRI runtime"),
-    ("--dynamic-config-dir", "since 1.24; use [kubelet.config]"),
-];
-
-fn extra_args(raw: Vec<Field<String>>, problems: &mut Problems<'_>) -> Vec<String> {
+fn extra_args(
+    raw: Vec<Field<String>>,
+    version: Option<&Version>,
+    config: &Map<String, Value>,
+    problems: &mut Problems<'_>,
+) -> Vec<String> {
     let mut seen: Vec<String> = Vec::new();
     let mut args = Vec::new();
     for (argument, at) in problems.list(raw) {
         // The flag parser takes --name_with_underscores for --name-with-dashes.
         let name = argument.split('=').next().unwrap_or(&argument).replace('_', "-");
-        if flag_is_allowed(&argument, &name, &at, problems) {
+        if flag_is_allowed(&argument, &name, &at, problems)
+            && version.is_none_or(|version| flag_is_known(&argument, &name, version, config, &at, problems))
+        {
             if seen.contains(&name) {
                 problems.add(&at, format!("{name} is given twice"));
             }
@@ -170,22 +172,55 @@ fn extra_args(raw: Vec<Field<String>>, problems: &mut Problems<'_>) -> Vec<Strin
 }
 
 fn flag_is_allowed(argument: &str, name: &str, at: &Span, problems: &mut Problems<'_>) -> bool {
-    let find = |list: &[(&str, &'static str)]| list.iter().find(|(flag, _)| *flag == name).map(|(_, why)| *why);
     let well_formed = name.strip_prefix("--").is_some_and(|bare| {
         bare.starts_with(|c: char| c.is_ascii_lowercase())
             && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.')
     });
     if !well_formed || argument.chars().any(char::is_control) {
         let problem = problems.add(at, format!("{argument:?} is not a flag"));
-        problem.help.push("each element is one flag with its value, such as \"--cloud-provider=external\"".to_owned());
+        problem.help.push("each element is one flag with its value, such as \"--housekeeping-interval=15s\"".to_owned());
         return false;
     }
-    if let Some(instead) = find(&OWNED) {
+    if let Some((_, instead)) = OWNED.iter().find(|(flag, _)| *flag == name) {
         problems.add(at, format!("hostlet sets {name} itself")).help.push(format!("instead: {instead}"));
         return false;
     }
-    if let Some(since) = find(&GONE) {
-        problems.add(at, format!("{name} is gone, and a kubelet that is given it exits")).help.push(format!("gone {since}"));
+    true
+}
+
+/// A kubelet that is given a flag it does not know exits.
+fn flag_is_known(
+    argument: &str,
+    name: &str,
+    version: &Version,
+    config: &Map<String, Value>,
+    at: &Span,
+    problems: &mut Problems<'_>,
+) -> bool {
+    let bare = name.trim_start_matches('-');
+    let Some(flag) = kubelet_flags().find(|flag| flag.name == bare) else {
+        if may_have_other_flags(version) {
+            return true;
+        }
+        let problem = problems.add(at, format!("kubelet {version} has no {name}, and it would exit"));
+        if let Some(meant) = nearest(bare, kubelet_flags().map(|flag| flag.name)) {
+            problem.help.push(format!("did you mean --{meant}?"));
+        }
+        return false;
+    };
+    if let Some(absence) = flag.availability.absence(version) {
+        let problem = problems.add(at, format!("kubelet {version} has no {name}, and it would exit: {absence}"));
+        problem.help.extend(flag.instead.map(|instead| format!("instead: {instead}")));
+        return false;
+    }
+    let has_value = argument.split_once('=').is_some();
+    if !flag.switch && !has_value {
+        problems.add(at, format!("{name} needs a value")).help.push(format!("write \"{name}=VALUE\" as one element"));
+        return false;
+    }
+    if let Some(field) = flag.field.filter(|field| config.contains_key(*field)) {
+        let problem = problems.add(at, format!("{name} and kubelet.config.{field} set the same, and the flag would win"));
+        problem.help.push(format!("give it in one place: kubelet.config.{field}"));
         return false;
     }
     true

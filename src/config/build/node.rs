@@ -24,6 +24,7 @@ pub(super) fn node(raw: RawNode, problems: &mut Problems<'_>) -> Node {
         name,
         addresses: one_of_each_family(addresses, "node.ip", problems),
         role,
+        cloud_provider: problems.value(raw.cloud_provider),
         labels: labels(raw.labels, problems),
         taints: taints(raw.taints, problems),
     }

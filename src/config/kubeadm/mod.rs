@@ -31,6 +31,7 @@ pub struct Join {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) taints: Vec<String>,
     pub(super) cri_socket: Option<String>,
+    pub(super) cloud_provider: Option<String>,
     pub(super) extra_args: Vec<String>,
     /// What hostlet does otherwise, or not at all, a sentence each.
     pub(super) notes: Vec<String>,
@@ -101,6 +102,7 @@ impl Join {
                 self.labels.extend(pairs);
             }
             "register-with-taints" => self.taints.extend(list()),
+            "cloud-provider" => self.cloud_provider = Some(value.to_owned()).filter(|value| !value.is_empty()),
             "container-runtime-endpoint" => self.cri_socket = Some(value.to_owned()),
             _ => self.extra_args.push(format!("--{name}={value}")),
         }

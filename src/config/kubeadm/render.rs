@@ -28,6 +28,7 @@ impl Join {
                 ("name", self.node_name.clone().map(Value::String)),
                 ("ip", one_or_many(&self.node_ips)),
                 ("role", role),
+                ("cloud-provider", self.cloud_provider.clone().map(Value::String)),
                 ("taints", list(&self.taints)),
                 ("labels", (!labels.is_empty()).then_some(Value::Table(labels))),
             ],

@@ -64,7 +64,8 @@ fn a_join_configuration_becomes_one_with_everything_that_hostlet_has_a_place_for
     let taints: Vec<String> =
         settings.node.taints.iter().map(|taint| format!("{}={}:{}", taint.key, taint.value, taint.effect)).collect();
     assert_eq!(taints, ["dedicated=gpu:NoSchedule", "empty=:NoExecute"]);
-    assert_eq!(settings.kubelet.extra_args, ["--cloud-provider=external"]);
+    assert_eq!(settings.node.cloud_provider, Some(config::CloudProvider::External));
+    assert!(settings.kubelet.extra_args.is_empty());
     assert_eq!(settings.runtime.socket.to_str(), Some("/var/run/crio/crio.sock"));
     assert_eq!(settings.runtime.unit.as_str(), "crio.service");
     assert!(join.notes().iter().any(|note| note.starts_with("imagePullPolicy is left out")), "{:?}", join.notes());

@@ -24,7 +24,7 @@ fn the_minimal_configuration_has_sensible_defaults_for_the_rest() {
         (Duration::from_mins(1), Duration::from_secs(5))
     );
     let flannel = settings.flannel.as_ref().unwrap();
-    assert_eq!(flannel.backend, Backend::Vxlan { port: Port::known(8472), vni: 1 });
+    assert_eq!(flannel.backend, Backend::Vxlan { port: Port::known(8472), vni: 1, direct_routing: false });
     assert_eq!(flannel.network.to_string(), "10.244.0.0/16");
     assert!(matches!(&flannel.datastore, Datastore::Kube(FlannelIdentity::TokenFile(_))));
     assert_eq!(settings.runtime.socket, Path::new("/run/containerd/containerd.sock"));
@@ -128,6 +128,21 @@ fn sockets_may_be_written_as_the_kubelet_writes_them() {
     for socket in ["/run/crio/crio.sock", "unix:///run/crio/crio.sock"] {
         let settings = accepted(&format!("[runtime]\nsocket = {socket:?}\nunit = \"crio.service\""));
         assert_eq!(settings.runtime.socket, Path::new("/run/crio/crio.sock"));
+    }
+}
+
+#[test]
+fn a_runtimes_socket_says_its_unit_and_its_unit_its_socket() {
+    for (text, socket, unit) in [
+        ("", "/run/containerd/containerd.sock", "containerd.service"),
+        ("socket = \"unix:///var/run/crio/crio.sock\"", "/var/run/crio/crio.sock", "crio.service"),
+        ("unit = \"crio.service\"", "/run/crio/crio.sock", "crio.service"),
+        ("socket = \"/run/cri-dockerd.sock\"", "/run/cri-dockerd.sock", "cri-docker.service"),
+        ("socket = \"/run/mine.sock\"", "/run/mine.sock", "containerd.service"),
+        ("socket = \"/run/crio/crio.sock\"\nunit = \"my-crio.service\"", "/run/crio/crio.sock", "my-crio.service"),
+    ] {
+        let runtime = accepted(&format!("[runtime]\n{text}")).runtime;
+        assert_eq!((runtime.socket.to_str().unwrap(), runtime.unit.as_str()), (socket, unit), "{text}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod files;
+mod kubelet;
 mod properties;
 mod refused;
 mod refused_together;

@@ -90,7 +90,7 @@ proptest! {
         prop_assert_eq!(settings.node.name.unwrap().to_string(), name);
         prop_assert_eq!(settings.kubelet.health_timeout.as_secs(), seconds);
         let backend = settings.flannel.unwrap().backend;
-        prop_assert_eq!(backend, config::Backend::Vxlan { port: crate::model::Port::known(port), vni });
+        prop_assert_eq!(backend, config::Backend::Vxlan { port: crate::model::Port::known(port), vni, direct_routing: false });
     }
 }
 

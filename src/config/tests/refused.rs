@@ -157,8 +157,8 @@ fn flags_that_hostlet_sets_or_that_are_gone_are_refused_with_what_to_do_instead(
     flag("--root-dir=/x", "set kubelet.root-dir");
     flag("--bootstrap-kubeconfig=/x", "set cluster.token-file");
     flag("--container-runtime-endpoint=/x", "set runtime.socket");
-    flag("--pod-infra-container-image=pause", "gone since 1.35");
-    flag("v=2", "--cloud-provider=external");
+    flag("--pod-infra-container-image=pause", "it was removed in 1.35");
+    flag("v=2", "--housekeeping-interval=15s");
     flag("--v 2", "one flag with its value");
     refused("[kubelet]\nextra-args = [\"--v=2\", \"--v=3\"]", "\"--v=3\"", &["given twice"]);
 }
@@ -175,7 +175,7 @@ fn misspelt_fields_of_the_kubelets_configuration_are_refused() {
     config("containerRuntimeEndpoint = \"unix:///x\"", "containerRuntimeEndpoint", &["set [runtime] socket"]);
     config("kind = \"KubeletConfiguration\"", "kind", &["hostlet writes it"]);
     config("healthzPort = 0", "healthzPort", &["the health gate needs it"]);
-    config("port = 70000", "port", &["from 0 to 65535"]);
+    config("port = 70000", "port", &["1 to 65535"]);
     config("cgroupDriver = \"system\"", "cgroupDriver", &["did you mean \"systemd\"?"]);
 }
 

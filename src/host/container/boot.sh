@@ -39,7 +39,8 @@ cat <&3 >/dev/null &
 (
     for cgroup in $CGROUPS; do echo 0 >"$cgroup/cgroup.procs"; done
     # Only /proc/sys/net belongs to the container; the rest of /proc/sys is the machine's and stays read-only.
-    SYSTEMD_NSPAWN_API_VFS_WRITABLE=network exec systemd-nspawn --quiet --directory="$root" --machine="$name" --boot \
+    # A container runtime makes a session keyring for each container.
+    SYSTEMD_NSPAWN_API_VFS_WRITABLE=network exec systemd-nspawn --system-call-filter=@keyring --quiet --directory="$root" --machine="$name" --boot \
         --register=no --keep-unit --private-network --capability=all --link-journal=no --timezone=off --resolv-conf=off \
         --console=pipe </dev/null >&2 3<&-
 ) &

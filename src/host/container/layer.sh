@@ -3,6 +3,8 @@
 archive=$1
 shift
 packages=()
+# Set where the machine itself has none.
+own_containerd=
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 root=/mnt/root
 
@@ -30,7 +32,10 @@ prepare() {
 
     for package in "$@"; do
         # Another vendor's containerd is as good, and Debian's would displace it.
-        if [ "$package" = containerd ] && command -v containerd >/dev/null; then continue; fi
+        if [ "$package" = containerd ]; then
+            if command -v containerd >/dev/null; then continue; fi
+            own_containerd=yes
+        fi
         packages+=("$package")
     done
     # Lists that are there and fresh save the update.
@@ -38,6 +43,11 @@ prepare() {
         chroot "$root" apt-get update --quiet </dev/null >&2
         install
     }
+
+    # Debian's containerd looks for CNI plugins in a directory of Debian's; a node's administrator changes that.
+    if [ -n "$own_containerd" ] && [ -f "$root/etc/containerd/config.toml" ]; then
+        sed -i 's|"/usr/lib/cni"|"/opt/cni/bin"|' "$root/etc/containerd/config.toml"
+    fi
 
     rm "$root/usr/sbin/policy-rc.d"
     tar --create --directory /mnt/upper --xattrs --xattrs-include='*' --exclude=./var/lib/apt/lists/?* --file "$archive" .

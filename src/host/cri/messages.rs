@@ -32,6 +32,9 @@ pub(super) struct StatusRequest {
 pub(super) struct StatusResponse {
     #[prost(message, optional, tag = "1")]
     pub(super) status: Option<RuntimeStatus>,
+    /// What the runtime tells of itself where it is asked to be verbose; the keys are its own.
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub(super) info: std::collections::BTreeMap<String, String>,
 }
 
 /// `RuntimeStatus`

@@ -13,6 +13,7 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use tonic::{
     Code, Request,
     client::Grpc,
@@ -132,6 +133,18 @@ impl CgroupDriver {
     }
 }
 
+/// Where a runtime looks for networks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NetworkPlaces {
+    /// Directories with CNI plugins; the first that has one counts.
+    #[serde(default)]
+    pub plugin_dirs: Vec<PathBuf>,
+    /// The directory with CNI configuration.
+    #[serde(rename = "PluginConfDir", default)]
+    pub configuration: PathBuf,
+}
+
 /// A connection to a runtime.
 pub struct RuntimeService {
     path: PathBuf,
@@ -195,6 +208,13 @@ impl RuntimeService {
             })
         };
         Ok(Readiness { runtime: find("RuntimeReady"), network: find("NetworkReady") })
+    }
+
+    /// Where it looks for networks, as its verbose `Status` tells; none where it does not tell (only containerd does: its key
+    /// `cniconfig`, which is go-cni's ConfigResult, in 1.6 to 2.x).
+    pub async fn network_places(&mut self) -> Result<Option<NetworkPlaces>, CriError> {
+        let answer: StatusResponse = self.call(STATUS, StatusRequest { verbose: true }).await?;
+        Ok(answer.info.get("cniconfig").and_then(|text| serde_json::from_str(text).ok()))
     }
 
     /// `RuntimeConfig`; none where the runtime is too old to tell (containerd before 2.0).

@@ -94,8 +94,11 @@ fn unreachable(cluster: &Cluster, why: &Unreachable) -> Failed {
     Failed::new(format!("{}: {why}", cluster.server), "the check apiserver tells what to do; or list the nodes as mesh.peers")
 }
 
-/// The cluster's authority, and who asks. Reading files may block.
-fn read(authority: &CertificateAuthority, identity: &FlannelIdentity) -> Result<(Vec<u8>, Credential), String> {
+/// The cluster's authority, and who flannel is towards its API server. Reading files may block.
+///
+/// # Errors
+/// Why one of the files cannot be used.
+pub fn read(authority: &CertificateAuthority, identity: &FlannelIdentity) -> Result<(Vec<u8>, Credential), String> {
     let authority = match authority {
         CertificateAuthority::Inline(pem) => pem.clone().into_bytes(),
         CertificateAuthority::File(path) => files::read(path).map_err(|error| error.to_string())?,

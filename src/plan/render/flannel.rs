@@ -30,12 +30,21 @@ pub(super) fn render(builder: &mut Builder, settings: &Settings, identity: &Node
 /// flannel takes a missing Backend.Type for udp, against its documentation: it is always written.
 fn network_configuration(flannel: &Flannel) -> String {
     let kind = flannel.backend.as_str();
-    let backend = match flannel.backend {
-        Backend::Vxlan { port, vni } => json!({ "Type": kind, "Port": port, "VNI": vni }),
+    let mut backend = match flannel.backend {
+        Backend::Vxlan { port, vni, direct_routing } => {
+            let backend = json!({ "Type": kind, "Port": port, "VNI": vni });
+            if direct_routing { with(backend, "DirectRouting", json!(true)) } else { backend }
+        }
         Backend::Udp { port } => json!({ "Type": kind, "Port": port }),
-        Backend::Wireguard { port } => json!({ "Type": kind, "ListenPort": port }),
+        Backend::Wireguard { port, ipv6_port } => {
+            let backend = json!({ "Type": kind, "ListenPort": port });
+            if flannel.ipv6_network.is_some() { with(backend, "ListenPortV6", json!(ipv6_port)) } else { backend }
+        }
         Backend::HostGw => json!({ "Type": kind }),
     };
+    if let Some(mtu) = flannel.mtu {
+        backend = with(backend, "MTU", json!(mtu));
+    }
     let mut configuration = json!({
         "Network": flannel.network,
         "EnableNFTables": flannel.nftables,
@@ -48,12 +57,29 @@ fn network_configuration(flannel: &Flannel) -> String {
     format!("{configuration:#}\n")
 }
 
-fn environment(flannel: &Flannel, identity: &NodeIdentity) -> String {
-    let mut flags = vec!["--ip-masq".to_owned(), "--subnet-file=/run/flannel/subnet.env".to_owned()];
+fn with(mut object: Value, key: &str, value: Value) -> Value {
+    object[key] = value;
+    object
+}
+
+/// flannel looks an address of --iface up among the IPv4 addresses; which IPv6 address it takes beside that has to be said.
+/// Source: flannel, pkg/ipmatch/match.go.
+fn interface(flannel: &Flannel, identity: &NodeIdentity) -> Vec<String> {
+    let address = |v4: bool| identity.addresses.iter().find(|address| address.ip().is_ipv4() == v4);
+    let mut flags = Vec::new();
     match &flannel.interface {
         Some(interface) => flags.push(format!("--iface={interface}")),
-        None => flags.extend(identity.addresses.first().map(|address| format!("--iface={address}"))),
+        None => flags.extend(address(true).map(|address| format!("--iface={address}"))),
     }
+    if flannel.ipv6_network.is_some() {
+        flags.extend(address(false).map(|address| format!("--public-ipv6={address}")));
+    }
+    flags
+}
+
+fn environment(flannel: &Flannel, identity: &NodeIdentity) -> String {
+    let mut flags = vec!["--ip-masq".to_owned(), "--subnet-file=/run/flannel/subnet.env".to_owned()];
+    flags.extend(interface(flannel, identity));
     match &flannel.datastore {
         Datastore::Kube(identity) => {
             let kubeconfig = match identity {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{PlanError, kubeconfig, kubelet_configuration};
 use crate::{
-    config::Settings,
+    config::{CloudProvider, Settings},
     facts::HostFacts,
     model::{NodeIdentity, Secret, layout},
     plan::wanted::Builder,
@@ -62,6 +62,9 @@ fn environment(settings: &Settings, identity: &NodeIdentity) -> String {
     }
     let addresses: Vec<String> = identity.addresses.iter().map(ToString::to_string).collect();
     flags.push(format!("--node-ip={}", addresses.join(",")));
+    if let Some(CloudProvider::External) = settings.node.cloud_provider {
+        flags.push("--cloud-provider=external".to_owned());
+    }
     let labels: Vec<String> = settings.node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     if !labels.is_empty() {
         flags.push(format!("--node-labels={}", labels.join(",")));

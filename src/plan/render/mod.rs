@@ -7,6 +7,8 @@ mod kubelet_configuration;
 mod system;
 mod units;
 
+pub use system::KERNEL_DEFAULTS;
+
 use std::path::Path;
 
 use super::wanted::{Builder, Wanted};

@@ -1,6 +1,19 @@
 //! Kernel modules and parameters that pods' networks need.
 
+use serde_json::Value;
+
 use crate::{config::Settings, facts::HostFacts, plan::wanted::Builder, transaction::Content};
+
+/// What the kubelet insists on with protectKernelDefaults, and sets by itself without. Source: kubernetes,
+/// pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables.
+pub const KERNEL_DEFAULTS: [(&str, &str); 6] = [
+    ("vm.overcommit_memory", "1"),
+    ("vm.panic_on_oom", "0"),
+    ("kernel.panic", "10"),
+    ("kernel.panic_on_oops", "1"),
+    ("kernel.keys.root_maxkeys", "1000000"),
+    ("kernel.keys.root_maxbytes", "25000000"),
+];
 
 pub(super) fn render(builder: &mut Builder, settings: &Settings, facts: &HostFacts) {
     // flanneld exits without bridge-nf-call-iptables, unless it uses nftables (since 0.26).
@@ -25,7 +38,12 @@ pub(super) fn render(builder: &mut Builder, settings: &Settings, facts: &HostFac
     if six {
         builder.sysctl("net.ipv6.conf.all.forwarding", "1");
     }
-    let mut text = "# Written by hostlet: pods' packets are forwarded by the host.\n".to_owned();
+    if settings.kubelet.config.get("protectKernelDefaults") == Some(&Value::Bool(true)) {
+        for (name, value) in KERNEL_DEFAULTS {
+            builder.sysctl(name, value);
+        }
+    }
+    let mut text = "# Written by hostlet: what pods' packets and the kubelet need.\n".to_owned();
     for (name, value) in builder.sysctls() {
         text.push_str(&format!("{name} = {value}\n"));
     }

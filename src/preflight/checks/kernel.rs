@@ -6,6 +6,7 @@ use crate::{
         capabilities::{Capability, Privileges},
         kernel::{self, Module},
     },
+    plan::KERNEL_DEFAULTS,
     preflight::{
         Subject,
         check::{Check, ERROR, Judgement, Look, Looked, USUAL, Unclear},
@@ -42,7 +43,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "kernel-defaults",
-        tests: "the six settings that the kubelet insists on with protectKernelDefaults have the values it wants",
+        tests: "the six settings that the kubelet insists on with protectKernelDefaults have its values, or can be set to them",
         weight: ERROR,
         remedy: "set them in /etc/sysctl.d, or set kubelet.config.protectKernelDefaults = false",
         deadline: USUAL,
@@ -203,16 +204,6 @@ fn bridge_netfilter(subject: &Subject) -> Looked {
     })
 }
 
-/// Source: kubelet, setupKernelTunables (facts: kubelet, protectKernelDefaults).
-const KERNEL_DEFAULTS: [(&str, &str); 6] = [
-    ("vm.overcommit_memory", "1"),
-    ("vm.panic_on_oom", "0"),
-    ("kernel.panic", "10"),
-    ("kernel.panic_on_oops", "1"),
-    ("kernel.keys.root_maxkeys", "1000000"),
-    ("kernel.keys.root_maxbytes", "25000000"),
-];
-
 fn kernel_defaults(subject: &Subject) -> Looked {
     if !subject.kubelet_flag("protectKernelDefaults", false) {
         return Ok(Judgement::pass("the kubelet sets them itself"));
@@ -220,6 +211,9 @@ fn kernel_defaults(subject: &Subject) -> Looked {
     let found = differing(&KERNEL_DEFAULTS)?;
     if found.is_empty() {
         return Ok(Judgement::pass("all six"));
+    }
+    if are_writable(&found)? {
+        return Ok(Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found))));
     }
     let wanted: Vec<_> = KERNEL_DEFAULTS.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     Ok(Judgement::failure(shown(&found)).required(wanted.join(", ")))

@@ -15,6 +15,7 @@ mod machine;
 mod manager;
 mod mounted;
 mod network;
+mod networks;
 mod packets;
 mod ports;
 mod propagation;
@@ -52,6 +53,7 @@ const FAMILIES: &[&[Check]] = &[
     firewall::CHECKS,
     ports::CHECKS,
     runtime::CHECKS,
+    networks::CHECKS,
     api_server::CHECKS,
     sources::CHECKS,
     proxy::CHECKS,

@@ -147,11 +147,9 @@ fn overlay(subject: &Subject) -> Vec<Need> {
             let scope = v4.map_or(Scope::EveryIpv4, |address| Scope::At(address.ip()));
             vec![udp(port, scope, Service::Own("flanneld"))]
         }
-        Backend::Wireguard { port } => {
+        Backend::Wireguard { port, ipv6_port } => {
             let mut needs = vec![udp(port, Scope::Every, Service::Device("flannel-wg"))];
-            // flannel takes the next port for IPv6 (facts: flanneld).
-            let next = port.number().checked_add(1).filter(|_| ipv6).and_then(std::num::NonZeroU16::new);
-            needs.extend(next.map(|number| udp(Port::known(number.get()), Scope::Every, Service::Device("flannel-wg-v6"))));
+            needs.extend(ipv6.then(|| udp(ipv6_port, Scope::Every, Service::Device("flannel-wg-v6"))));
             needs
         }
     }

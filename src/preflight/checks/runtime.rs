@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout_at};
 
 use crate::{
     host::cri::{CriError, Readiness, RuntimeService, RuntimeVersion},
+    model::Version,
     preflight::{
         Subject,
         check::{Again, Check, ERROR, Judgement, Kind, Look, Looking, USUAL},
@@ -200,14 +201,25 @@ fn driver(subject: Arc<Subject>, _: Instant) -> Looking {
     })
 }
 
+/// Source: KEP-4033, and kubernetes#139121: a kubelet that cannot ask takes cgroupDriver up to 1.37, and does not start from
+/// 1.38 on (planned; that version is not out). Kubernetes 1.35 is the last that its makers test with containerd 1.
+fn cannot_tell(kubelet: &Version, configured: &str) -> Judgement {
+    let upgrade = "upgrade the runtime: containerd tells since 2.0, CRI-O since 1.28";
+    if (kubelet.major(), kubelet.minor()) >= (1, 38) {
+        return Judgement::failure(format!("the runtime cannot tell, and kubelet {kubelet} does not start without"))
+            .remedy(upgrade);
+    }
+    let tested = if kubelet.minor() > 35 { "; Kubernetes after 1.35 is not tested with such a runtime" } else { "" };
+    let observed = format!("the kubelet: {configured}; the runtime cannot tell (containerd can since 2.0){tested}");
+    Judgement::warning(observed).remedy(format!("let both use {configured}; or {upgrade}"))
+}
+
 async fn compare(subject: &Subject, configured: &str) -> Judgement {
     let asked = async { RuntimeService::dial(&subject.settings.runtime.socket).await?.cgroup_driver().await };
     match asked.await {
         // Whether a runtime answers at all is cri's finding: said once is enough.
         Err(error) => Judgement::warning(format!("the runtime does not tell: {error}")).remedy("see cri").again(Again::Yes),
-        Ok(None) => {
-            Judgement::warning(format!("the kubelet: {configured}; the runtime cannot tell (containerd can since 2.0)"))
-        }
+        Ok(None) => cannot_tell(&subject.settings.kubelet.version, configured),
         Ok(Some(driver)) if driver.as_str() == configured => Judgement::pass(format!("both: {configured}")),
         Ok(Some(driver)) => Judgement::failure(format!("the kubelet: {configured}; the runtime: {}", driver.as_str())),
     }

@@ -53,6 +53,11 @@ printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 # Fixed: an absent one is a first boot to systemd, which would enable all units by preset.
 echo 5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e >"$root/etc/machine-id"
 
+# Debian's containerd looks for CNI plugins in a directory of Debian's; a node's administrator changes that.
+if [ -f "$root/etc/containerd/config.toml" ]; then
+    sed -i 's|"/usr/lib/cni"|"/opt/cni/bin"|' "$root/etc/containerd/config.toml"
+fi
+
 units=$root/etc/systemd/system
 # What takes time and has no bearing on a node.
 for unit in getty.target serial-getty@ttyS0.service e2scrub_all.timer e2scrub_reap.service fstrim.timer apt-daily.timer \

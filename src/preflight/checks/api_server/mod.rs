@@ -1,6 +1,7 @@
 //! The cluster: that its API server can be reached and trusted, what it makes of the kubelet's version, and that the
-//! node's name is free. All three share one look.
+//! node's name is free; these three share one look. And that flannel is known there.
 
+mod flannel;
 mod look;
 mod remedy;
 
@@ -53,6 +54,15 @@ pub(super) const CHECKS: &[Check] = &[
         deadline: DEADLINE,
         may_become_true: true,
         look: Look::Async(name_is_free),
+    },
+    Check {
+        id: "flannel-rbac",
+        tests: "the API server knows flannel's identity, which may get, list and watch Nodes and patch their status",
+        weight: ERROR,
+        remedy: "hostlet config flannel-rbac | kubectl apply -f -",
+        deadline: DEADLINE,
+        may_become_true: true,
+        look: Look::Async(flannel::may_do_its_work),
     },
 ];
 
