@@ -74,6 +74,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A link of the chain from a kubelet that runs to a Node that is Ready.
+    Reached {
+        /// Which.
+        link: String,
+        /// What was seen of it.
+        seen: String,
+    },
     /// A change was undone after a failure.
     Undone {
         /// What it was.

@@ -33,6 +33,8 @@ pub enum Outcome {
     Broken,
     /// Another run holds the lock.
     Busy,
+    /// All is installed and healthy, and the Node did not become Ready in time. Nothing is undone.
+    NotReady,
     /// A signal ended the run before anything was changed.
     Interrupted,
     /// hostlet has a bug.
@@ -52,6 +54,7 @@ impl Outcome {
             Self::Restored => 5,
             Self::Broken => 6,
             Self::Busy => 7,
+            Self::NotReady => 8,
             Self::Bug => 70,
             // As shells count a program that SIGINT ended.
             Self::Interrupted => 130,
@@ -70,6 +73,7 @@ impl Outcome {
             Self::Restored => "restored",
             Self::Broken => "broken",
             Self::Busy => "busy",
+            Self::NotReady => "not-ready",
             Self::Bug => "bug",
             Self::Interrupted => "interrupted",
         }
@@ -215,12 +219,15 @@ mod tests {
 
     #[test]
     fn outcomes_are_written_as_they_are_named() {
-        use Outcome::{Broken, Bug, Busy, Differences, FetchFailed, Interrupted, Misconfigured, Refused, Restored, Success};
-        let all = [Success, Differences, Misconfigured, Refused, FetchFailed, Restored, Broken, Busy, Bug, Interrupted];
+        use Outcome::{
+            Broken, Bug, Busy, Differences, FetchFailed, Interrupted, Misconfigured, NotReady, Refused, Restored, Success,
+        };
+        let all =
+            [Success, Differences, Misconfigured, Refused, FetchFailed, Restored, Broken, Busy, NotReady, Bug, Interrupted];
         for outcome in all {
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
         }
-        assert_eq!(all.map(Outcome::exit_code), [0, 1, 2, 3, 4, 5, 6, 7, 70, 130]);
+        assert_eq!(all.map(Outcome::exit_code), [0, 1, 2, 3, 4, 5, 6, 7, 8, 70, 130]);
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -16,6 +16,17 @@ use super::{Progress, Stage, Unreachable, dial, trust};
 /// A version is a few hundred bytes; a Node with the names of fifty images some ten thousand.
 const BYTES: usize = 4 << 20;
 
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// What is done.
+    pub method: Method,
+    /// The path, with its query.
+    pub path: &'a str,
+    /// Content type and content.
+    pub body: Option<(&'static str, &'a [u8])>,
+}
+
 /// What came back.
 pub(super) struct Response {
     pub(super) status: StatusCode,
@@ -25,7 +36,7 @@ pub(super) struct Response {
 
 /// A connection that may be used again.
 pub(super) struct Connection {
-    requests: SendRequest<Empty<Bytes>>,
+    requests: SendRequest<Full<Bytes>>,
     pub(super) address: SocketAddr,
 }
 
@@ -51,16 +62,27 @@ impl Connection {
 
     /// Asks for a path, as whom the token is for.
     pub(super) async fn get(&mut self, server: &Url, path: &str, token: Option<&str>) -> Result<Response, Unreachable> {
+        self.send(server, &Call { method: Method::GET, path, body: None }, token).await
+    }
+
+    /// Sends a request, as whom the token is for.
+    pub(super) async fn send(&mut self, server: &Url, call: &Call<'_>, token: Option<&str>) -> Result<Response, Unreachable> {
         let address = self.address;
         let broken = |why: String| Unreachable::Broken { address, why };
-        let mut request = Request::get(path)
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(call.path)
             .header(header::HOST, authority(server))
             .header(header::USER_AGENT, concat!("hostlet/", env!("CARGO_PKG_VERSION")))
             .header(header::ACCEPT, "application/json");
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request.body(Empty::new()).map_err(|error| broken(error.to_string()))?;
+        if let Some((content_type, _)) = call.body {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        let body = call.body.map(|(_, body)| Bytes::copy_from_slice(body)).unwrap_or_default();
+        let request = request.body(Full::new(body)).map_err(|error| broken(error.to_string()))?;
         let response = self.requests.send_request(request).await.map_err(|error| broken(error.to_string()))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, BYTES).collect().await.map_err(|error| broken(error.to_string()))?;

@@ -7,9 +7,9 @@ use jiff::{Timestamp, fmt::rfc2822};
 use tokio::time::timeout;
 
 use super::{
-    Answers, Bound, Credential, Door, NodeAnswer, NodesAnswer, OutOfTime, Progress, Question, Unreachable, VersionAnswer,
-    answer,
-    connection::{Connection, Response},
+    Answers, Bound, Credential, Door, NodeAnswer, NodesAnswer, OutOfTime, Progress, Question, Reply, Unreachable,
+    VersionAnswer, answer,
+    connection::{Call, Connection, Response},
     trust::Authorities,
 };
 
@@ -51,6 +51,14 @@ pub(super) async fn list(door: Door<'_>, progress: &Progress) -> Result<NodesAns
     let session = Session { door, progress, authorities: &authorities };
     let mut connection = session.begin().await?;
     session.nodes(&mut connection).await
+}
+
+pub(super) async fn call(door: Door<'_>, call: &Call<'_>, progress: &Progress) -> Result<Reply, Unreachable> {
+    let authorities = Authorities::parse(door.authority, Timestamp::now())?;
+    let session = Session { door, progress, authorities: &authorities };
+    let mut connection = session.begin().await?;
+    let response = connection.send(door.server, call, session.token()).await?;
+    Ok(Reply { status: response.status, clock: date(&response.headers), body: response.body })
 }
 
 fn understand(address: SocketAddr, response: &Response) -> Result<VersionAnswer, Unreachable> {

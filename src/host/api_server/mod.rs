@@ -1,5 +1,5 @@
-//! The API server, asked for its version and for the Node of a name, over TLS with nothing but the cluster's own
-//! authority trusted.
+//! The API server, asked for its version, for the Node of a name and for whatever else [`call`] asks, over TLS with nothing
+//! but the cluster's own authority trusted.
 //!
 //! Promise: an answer, or the one cause that keeps it from coming, within the limit; a credential is sent only to a server
 //! that the authority vouches for; no redirect is followed. No proxy is used, whatever the environment says: the kubelet's
@@ -13,16 +13,21 @@ mod connection;
 mod dial;
 mod discovery;
 mod exchange;
+mod signing_request;
 mod trust;
 
 use std::{io, net::SocketAddr, sync::Mutex, time::Duration};
 
+use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-pub use answer::{ListedNode, Node, SystemInfo};
+pub use answer::{Condition, ListedNode, Node, SystemInfo, node};
+pub use connection::Call;
+pub(crate) use signing_request::subject;
+pub use signing_request::{KUBELET_CLIENT, Listed, SigningRequest, State, signing_requests};
 pub use discovery::{NotDiscovered, discover, pinned};
 pub use trust::{ClientCertificate, UnusableCertificate};
 
@@ -106,6 +111,25 @@ pub enum NodesAnswer {
     Forbidden,
     /// Neither.
     Unclear(String),
+}
+
+/// What came back for one request.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The server's clock, where it told.
+    pub clock: Option<Timestamp>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// The body as JSON; null where it is none.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
 }
 
 /// Why it cannot be asked: one cause.
@@ -320,6 +344,15 @@ pub async fn nodes(door: Door<'_>, limit: Duration) -> Result<NodesAnswer, Unrea
     let progress = Progress::new();
     match timeout(limit, exchange::list(door, &progress)).await {
         Ok(answer) => answer,
+        Err(_) => Err(progress.out_of_time(door.server, limit)),
+    }
+}
+
+/// Sends one request, and gives what came back, whatever its status.
+pub async fn call(door: Door<'_>, call: &Call<'_>, limit: Duration) -> Result<Reply, Unreachable> {
+    let progress = Progress::new();
+    match timeout(limit, exchange::call(door, call, &progress)).await {
+        Ok(reply) => reply,
         Err(_) => Err(progress.out_of_time(door.server, limit)),
     }
 }

@@ -42,6 +42,12 @@ impl ClientCertificate {
         Self::parse(&pem, &pem).map_err(|why| UnusableCertificate::Content(format!("{}: {why}", path.display())))
     }
 
+    /// When the certificate itself is valid; none where it is no X.509 certificate.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.chain.first().and_then(|certificate| Validity::of_certificate(certificate))
+    }
+
     /// Certificate and key as PEM.
     pub(in crate::host) fn parse(certificate: &[u8], key: &[u8]) -> Result<Self, String> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
