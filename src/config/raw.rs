@@ -80,6 +80,8 @@ pub(super) struct RawCluster {
     pub(super) domain: Field<Domain>,
     /// The network of the services.
     pub(super) service_cidr: Field<Cidr>,
+    /// How long install and upgrade wait for a Node that is Ready: a duration such as 5m, or seconds.
+    pub(super) ready_timeout: Field<Seconds>,
 }
 
 /// `[kubelet]`

@@ -1,11 +1,11 @@
 //! What the user wants, validated: the result of parsing, and all that the other rooms see of the configuration.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::{Path, PathBuf}, time::Duration};
 
 use url::Url;
 
 use super::catalog::Catalog;
-use crate::model::{Cidr, Component, Digest, MinisignKey, NodeAddress, NodeName, Port, SignaturePolicy, UnitName, Version};
+use crate::model::{Cidr, Component, Digest, MinisignKey, NodeAddress, NodeName, Port, SignaturePolicy, UnitName, Version, layout};
 
 /// Everything that the user wants of this node.
 #[derive(Debug, Clone)]
@@ -80,6 +80,20 @@ pub struct Cluster {
     pub domain: String,
     /// The services' network, to check that nothing overlaps.
     pub service_cidr: Option<Cidr>,
+    /// How long a run waits for a Node that is Ready. Default 5 minutes.
+    pub ready_timeout: Duration,
+}
+
+impl Cluster {
+    /// `cluster.ready-timeout` where nothing says otherwise: as long as `kubeadm join` waits for the kubelet's certificate.
+    pub const READY_TIMEOUT: Duration = Duration::from_mins(5);
+
+    /// Credentials for bootstrapping that lie in hostlet's own directory, and go when the node has joined. What lies elsewhere
+    /// is the user's.
+    pub fn own_credentials(&self) -> impl Iterator<Item = &Path> {
+        let own = Path::new(layout::CONFIGURATION).parent().unwrap_or(Path::new("/etc/hostlet"));
+        self.token_file.iter().map(PathBuf::as_path).filter(move |path| path.starts_with(own))
+    }
 }
 
 /// Where the cluster's certificate authority comes from.

@@ -13,6 +13,7 @@ use crate::{
     config::{CertificateAuthority, Cluster, Settings},
     generation::{self, manifest::Manifest},
     host::{
+        api_server::ClientCertificate,
         files, kernel, look,
         mounts::{MountTable, Need, Process, need},
         namespaces, network, parameters,
@@ -35,9 +36,11 @@ pub fn node() -> NodeFacts {
 
 /// Looks at what the plan depends on.
 pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
-    // A link to a file that is gone does not count; without the kubeconfig the kubelet does not use the certificate.
-    let certificate = settings.kubelet.root_directory.join("pki/kubelet-client-current.pem");
-    let client_certificate = certificate.is_file() && look::exists(Path::new(layout::KUBELET_KUBECONFIG));
+    // With one that has expired the kubelet bootstraps once more, and without the kubeconfig it does not use it.
+    let certificate = ClientCertificate::read(&settings.kubelet.root_directory.join(layout::CLIENT_CERTIFICATE)).ok();
+    let validity = certificate.and_then(|certificate| certificate.validity());
+    let client_certificate = validity.is_some_and(|validity| jiff::Timestamp::now() <= validity.not_after)
+        && look::exists(Path::new(layout::KUBELET_KUBECONFIG));
     Ok(HostFacts {
         node: node(),
         program: files::digest(Path::new("/proc/self/exe"))?,

@@ -105,6 +105,12 @@ pub trait Sink: Send + Sync {
 /// A shared sink.
 pub type Events = std::sync::Arc<dyn Sink>;
 
+/// A sink that swallows everything.
+#[must_use]
+pub fn silent() -> Events {
+    std::sync::Arc::new(Silent)
+}
+
 /// Swallows everything, for callers that show nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;

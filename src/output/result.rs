@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    health::chain::Readiness,
     host::files,
     model::{Component, Signature},
 };
@@ -111,6 +112,9 @@ pub struct RunResult {
     /// Who signed what is installed, by component.
     #[serde(default)]
     pub signatures: BTreeMap<Component, Signature>,
+    /// How far the Node came; none where there is no cluster, or where it was not waited for.
+    #[serde(default)]
+    pub readiness: Option<Readiness>,
 }
 
 /// What went wrong, and what to do.
@@ -155,6 +159,7 @@ impl RunResult {
             findings: Vec::new(),
             changes: Vec::new(),
             signatures: BTreeMap::new(),
+            readiness: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Context,
-    activate::{FLANNELD, waits_for_node},
+    activate::{Active, FLANNELD, waits_for_node},
     failure::Cause,
 };
 use crate::{
@@ -33,14 +33,18 @@ struct Expectations {
 }
 
 /// Sees that every unit that was started is healthy and stays so.
-pub(super) async fn gate(context: &Context, units: &[UnitName]) -> Result<Vec<Healthy>, Cause> {
+///
+/// A flanneld that waits for its Node is left to the chain: what it waits for is not this host's.
+pub(super) async fn gate(context: &Context, active: &Active) -> Result<Vec<Healthy>, Cause> {
+    let is_watched = |unit: &&UnitName| active.has_network || unit.as_str() != FLANNELD;
+    let units: Vec<&UnitName> = active.started.iter().filter(is_watched).collect();
     if units.is_empty() {
         return Ok(Vec::new());
     }
     context.events.emit(Event::Stage { name: "health" });
     let systemd = Systemd::connect().await.map_err(ChangeError::from)?;
     let expectations = Expectations::of(context);
-    let gates: Vec<Gate> = units.iter().map(|unit| expectations.gate(unit)).collect();
+    let gates: Vec<Gate> = units.into_iter().map(|unit| expectations.gate(unit)).collect();
     let all = futures_util::future::try_join_all(gates.iter().map(|gate| async {
         health::wait(&systemd, gate).await?.map_err(|unhealthy| Cause::Unhealthy { unhealthy: Box::new(unhealthy) })
     }));

@@ -195,10 +195,6 @@ fn differences(manifest: &Manifest, observed: &Observed) -> Vec<Difference> {
         add(path.display().to_string(), difference.clone());
     }
     for (path, expected) in &manifest.contents.host {
-        // The kubelet's own credentials replace the bootstrap token: its absence is as it should be.
-        if path == Path::new(layout::BOOTSTRAP_KUBECONFIG) && observed.paths.get(path) == Some(&PathState::Absent) {
-            continue;
-        }
         if let Some(difference) = expected.difference(observed.paths.get(path).unwrap_or(&PathState::Absent)) {
             add(path.display().to_string(), difference);
         }

@@ -93,13 +93,12 @@ fn a_joining_kubelet_is_configured_securely_and_the_users_fields_win() {
 fn the_token_is_in_the_bootstrap_kubeconfig_alone_which_is_secret() {
     let wanted = render(JOINING);
     let path = "/etc/kubernetes/bootstrap-kubelet.conf";
-    let kubeconfig = json(&wanted, path);
+    let content = &wanted.transient[Path::new(path)];
+    let kubeconfig: serde_json::Value = serde_json::from_slice(content.bytes()).unwrap();
     assert_eq!(kubeconfig["users"][0]["user"]["token"], "abcdef.0123456789abcdef");
     assert_eq!(kubeconfig["clusters"][0]["cluster"]["server"], "https://10.0.0.1:6443");
-    assert!(matches!(wanted.contents.host[Path::new(path)], Expected::File { mode: 0o600, .. }));
-    let everything_else =
-        wanted.files.values().chain(wanted.host_files.iter().filter(|(p, _)| *p != Path::new(path)).map(|(_, c)| c));
-    for content in everything_else {
+    assert!(content.is_secret() && wanted.bootstrap.contains(Path::new(path)));
+    for content in wanted.files.values().chain(wanted.host_files.values()) {
         assert!(!String::from_utf8_lossy(content.bytes()).contains("0123456789abcdef"));
     }
 }

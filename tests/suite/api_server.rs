@@ -197,6 +197,7 @@ pub(crate) fn subject_of(server: &str, authority: &Authority) -> Subject {
         dns: Vec::new(),
         domain: "cluster.local".to_owned(),
         service_cidr: None,
+        ready_timeout: Cluster::READY_TIMEOUT,
     });
     subject
 }

@@ -1,6 +1,11 @@
 //! `[cluster]`
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use super::kubelet::within;
 
 use crate::{
     config::{
@@ -20,6 +25,8 @@ pub(super) fn cluster(raw: RawCluster, problems: &mut Problems<'_>) -> Option<Cl
     let dns: Vec<IpAddr> = problems.list(raw.dns.0).into_iter().map(|(address, _)| address.0).collect();
     let domain = problems.value(raw.domain).map_or_else(|| "cluster.local".to_owned(), |domain| domain.0);
     let service_cidr = problems.value(raw.service_cidr);
+    let (least, most) = (Duration::from_secs(1), Duration::from_hours(24));
+    let ready_timeout = within(raw.ready_timeout, Cluster::READY_TIMEOUT, least, most, problems);
     if !problems.mentioned("cluster") {
         return None;
     }
@@ -31,7 +38,15 @@ pub(super) fn cluster(raw: RawCluster, problems: &mut Problems<'_>) -> Option<Cl
     in_one_place(problems, "cluster.domain", "kubelet.config.clusterDomain");
     let certificate_authority = authority(ca_file, ca_text, ca_hashes, token_file.is_some(), problems);
     let dns = if dns.is_empty() { vec![default_dns(service_cidr)] } else { dns };
-    Some(Cluster { server: server?.0, certificate_authority: certificate_authority?, token_file, dns, domain, service_cidr })
+    Some(Cluster {
+        server: server?.0,
+        certificate_authority: certificate_authority?,
+        token_file,
+        dns,
+        domain,
+        service_cidr,
+        ready_timeout,
+    })
 }
 
 /// Exactly one of the three ways.
