@@ -13,7 +13,8 @@ pub(super) async fn run(global: &Global, events: Events) -> Result<Done, Failure
         pipeline::rollback(&configuration, |settings| Context {
             waits: Waits::ToStayReady,
             ..context_of(settings, events.clone())
-        }).await
+        })
+        .await
     });
     run_locked(global, "rollback", "Rolled back", &events, attempt).await
 }

@@ -1,11 +1,18 @@
 //! What the user wants, validated: the result of parsing, and all that the other rooms see of the configuration.
 
-use std::{collections::BTreeMap, net::IpAddr, path::{Path, PathBuf}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use url::Url;
 
 use super::catalog::Catalog;
-use crate::model::{Cidr, Component, Digest, MinisignKey, NodeAddress, NodeName, Port, SignaturePolicy, UnitName, Version, layout};
+use crate::model::{
+    Cidr, Component, Digest, MinisignKey, NodeAddress, NodeName, Port, SignaturePolicy, UnitName, Version, layout,
+};
 
 /// Everything that the user wants of this node.
 #[derive(Debug, Clone)]

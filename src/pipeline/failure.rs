@@ -6,7 +6,7 @@ use crate::{
     facts::FactsError,
     fetch::FetchError,
     generation::StageError,
-    health::{chain::Readiness, HealthError, Unhealthy},
+    health::{HealthError, Unhealthy, chain::Readiness},
     host::{api_server::NotDiscovered, capabilities, files::FileError, journal::quoted, lock::Held},
     mesh::MeshError,
     model::Component,

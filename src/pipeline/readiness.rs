@@ -14,8 +14,8 @@ use crate::{
     config::Cluster,
     generation,
     health::chain::{self, Expectation, Flannel, Link, Patience, Readiness},
-    host::{api_server::NodeAnswer, files, kubeconfig::credential, look, machine},
     host::api_server::Credential,
+    host::{api_server::NodeAnswer, files, kubeconfig::credential, look, machine},
     model::{Component, UnitName, layout},
     output::Event,
     plan::Step,
@@ -166,6 +166,17 @@ async fn end_bootstrap(context: &Context) -> Result<(), Failure> {
     }
     if steps.is_empty() {
         return Ok(());
+    }
+    for path in context.settings.cluster.iter().flat_map(|cluster| cluster.token_file.iter()) {
+        if look::exists(path)
+            && !context.settings.cluster.iter().any(|cluster| cluster.own_credentials().any(|own| own == path))
+        {
+            let text = format!(
+                "{} still holds the bootstrap token: it is not in hostlet's own directory, so it stays; remove it, or let it expire",
+                path.display()
+            );
+            context.events.emit(Event::Note { text });
+        }
     }
     let mut transaction = begin(context, "install").await?;
     for step in &steps {

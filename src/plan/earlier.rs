@@ -47,7 +47,12 @@ pub fn earlier(manifest: &Manifest, host_files: BTreeMap<PathBuf, Content>, fact
         purposes: contents.host.keys().chain(now.transient.keys()).map(|path| (path.clone(), PURPOSE)).collect(),
         bootstrap: bootstrap.clone(),
         transient: now.transient.clone(),
-        absent: now.absent.iter().filter(|(path, _)| bootstrap.contains(*path)).map(|(path, why)| (path.clone(), *why)).collect(),
+        absent: now
+            .absent
+            .iter()
+            .filter(|(path, _)| bootstrap.contains(*path))
+            .map(|(path, why)| (path.clone(), *why))
+            .collect(),
         modules,
         make_shared,
         replaces: BTreeSet::new(),

@@ -8,7 +8,7 @@ use super::{Wanted, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
     facts::{Credentials, Foreign, HostFacts, KernelAbilities, NodeFacts, RootMount},
-    model::{Digest, Expected, Secret},
+    model::{Digest, Secret},
 };
 
 const JOINING: &str = r#"

@@ -4,7 +4,11 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Machine, RehearseError};
-use crate::{host::process::ProcessError, model::Component, standin::{FLANNEL_TOKEN, Made, TOKEN}};
+use crate::{
+    host::process::ProcessError,
+    model::Component,
+    standin::{FLANNEL_TOKEN, Made, TOKEN},
+};
 
 const TEMPLATE: &str = include_str!("configuration.toml");
 const MIRROR: &str = "127.0.0.1:8443";
@@ -54,7 +58,8 @@ pub async fn serve_stand_ins(
     );
     scene.script(&serve).await?;
     scene.write("/srv/mirror/version", version(made), 0o644).await?;
-    scene.write("/etc/hostlet/bootstrap-token", format!("{TOKEN}\n"), 0o600).await?;
+    // Not in hostlet's own directory, where it would go once the node has joined: a copy may join again and again.
+    scene.write("/srv/bootstrap-token", format!("{TOKEN}\n"), 0o600).await?;
     scene.write("/etc/hostlet/flannel-token", format!("{FLANNEL_TOKEN}\n"), 0o600).await?;
     let cgroups = scene.script("stat --file-system --format=%T /sys/fs/cgroup").await?;
     let swaps = scene.script("cat /proc/swaps").await?;

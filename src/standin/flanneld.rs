@@ -199,8 +199,9 @@ async fn acquire_lease(flags: &Flags, interface: &Interface) -> Result<String, S
         return Err("Failed to create SubnetManager: env variables POD_NAME and POD_NAMESPACE must be set".to_owned());
     };
     let path = Path::new(flags.get("kubeconfig-file").unwrap_or_default());
-    let unusable =
-        |error: kubeconfig::KubeconfigError| format!("Failed to create SubnetManager: fail to create kubernetes config: {error}");
+    let unusable = |error: kubeconfig::KubeconfigError| {
+        format!("Failed to create SubnetManager: fail to create kubernetes config: {error}")
+    };
     let (server, credential) = (kubeconfig::server(path).map_err(unusable)?, kubeconfig::credential(path).map_err(unusable)?);
     let api = Api { server: &server, credential: &credential };
     let failed = |error: String| format!("Error registering network: failed to acquire lease: {error}");

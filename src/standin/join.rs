@@ -96,7 +96,8 @@ impl Join {
         let name = created["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         loop {
             let object = api.get(&format!("{path}/{name}")).await?;
-            let is = |kind: &str| object["status"]["conditions"].as_array().into_iter().flatten().any(|one| one["type"] == kind);
+            let is =
+                |kind: &str| object["status"]["conditions"].as_array().into_iter().flatten().any(|one| one["type"] == kind);
             if is("Denied") || is("Failed") {
                 return Err(format!("certificate signing request {name} is denied or failed"));
             }
@@ -136,7 +137,12 @@ impl Join {
             if told.as_ref() != Some(&readiness) || at.elapsed() >= RENEW {
                 let patch = json!({ "status": self.status(&readiness)? });
                 let path = format!("/api/v1/nodes/{}/status", self.node);
-                if let Err(error) = async { api.patch(&path, &patch).await?; self.renew(&api).await }.await {
+                if let Err(error) = async {
+                    api.patch(&path, &patch).await?;
+                    self.renew(&api).await
+                }
+                .await
+                {
                     say(&format!("Error updating node status, will retry: {error}"));
                     // A Node that somebody deleted is registered again by the next start only, as by the real one.
                     sleep(BACKOFF).await;
@@ -172,9 +178,7 @@ impl Join {
                 Some(network) if network.holds => None,
                 Some(network) => {
                     let (reason, message) = network.explanation.split_once(": ").unwrap_or(("", &network.explanation));
-                    Some(format!(
-                        "container runtime network not ready: NetworkReady=false reason:{reason} message:{message}"
-                    ))
+                    Some(format!("container runtime network not ready: NetworkReady=false reason:{reason} message:{message}"))
                 }
                 None => Some("container runtime status check may not have completed yet".to_owned()),
             },
@@ -225,8 +229,7 @@ impl Api<'_> {
     async fn call(&self, method: Method, path: &str, body: Option<(&'static str, &Value)>) -> Result<Value, String> {
         let bytes = body.map(|(_, body)| body.to_string().into_bytes()).unwrap_or_default();
         let body = body.map(|(kind, _)| (kind, bytes.as_slice()));
-        let door =
-            Door { server: &self.server.url, authority: &self.server.authority, credential: Some(self.credential) };
+        let door = Door { server: &self.server.url, authority: &self.server.authority, credential: Some(self.credential) };
         let reply: Reply =
             api_server::call(door, &Call { method, path, body }, LIMIT).await.map_err(|error| error.to_string())?;
         match reply.status {

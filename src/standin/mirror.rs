@@ -157,9 +157,12 @@ async fn serve(
             let mut words = line.split_whitespace();
             words.next().unwrap_or("GET").clone_into(&mut request.method);
             words.next().unwrap_or("/").clone_into(&mut request.target);
-        } else if let Some((name, value)) = line.split_once(':').map(|(name, value)| (name.to_ascii_lowercase(), value.trim())) {
+        } else if let Some((name, value)) = line.split_once(':').map(|(name, value)| (name.to_ascii_lowercase(), value.trim()))
+        {
             match name.as_str() {
-                "range" => start = value.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse().ok()).unwrap_or(0),
+                "range" => {
+                    start = value.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse().ok()).unwrap_or(0)
+                }
                 "content-length" => length = value.parse().unwrap_or(0),
                 "content-type" => value.clone_into(&mut request.content_type),
                 "authorization" => value.clone_into(&mut request.authorization),

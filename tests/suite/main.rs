@@ -41,6 +41,7 @@ mod ns_unmount;
 mod preflight_cases;
 mod signature;
 mod sys_adopt;
+mod sys_chain;
 mod sys_downtime;
 mod sys_install;
 mod sys_kill;

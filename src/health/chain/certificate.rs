@@ -25,10 +25,8 @@ pub(super) async fn certificate(expectation: &Expectation) -> Result<(ClientCert
         return Err(bootstrap(expectation).await);
     }
     let certificate = ClientCertificate::read(&path).map_err(|error| {
-        let remedy = format!(
-            "remove {} and restart kubelet.service: with a bootstrap credential it gets another one",
-            path.display()
-        );
+        let remedy =
+            format!("remove {} and restart kubelet.service: with a bootstrap credential it gets another one", path.display());
         Obstacle::new(Link::Certificate, error.to_string(), remedy)
     })?;
     let seen = judge(&path, &certificate, Timestamp::now())?;
@@ -185,7 +183,12 @@ mod tests {
     fn each_state_of_the_newest_own_request_is_named_with_what_to_do() {
         let why = || "Why: because".to_owned();
         for (state, found, remedy, settled) in [
-            (State::Pending, "csr-2 waits for somebody to approve it, since 2026-11-25", "kubectl certificate approve csr-2", false),
+            (
+                State::Pending,
+                "csr-2 waits for somebody to approve it, since 2026-11-25",
+                "kubectl certificate approve csr-2",
+                false,
+            ),
             (State::Approved, "csr-2 is approved, and nobody signs it", "--cluster-signing-cert-file", false),
             (State::Signed, "csr-2 is signed", "journalctl -u kubelet", false),
             (State::Denied(why()), "csr-2 was denied (Why: because)", "kubectl delete csr csr-2", true),

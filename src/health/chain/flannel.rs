@@ -92,7 +92,8 @@ pub(super) fn flannel(expected: &Flannel, pod_cidrs: &[String]) -> Result<String
 }
 
 fn judge(expected: &Flannel, pod_cidrs: &[String], text: Option<&str>, devices: &Devices) -> Result<String, Obstacle> {
-    let obstacle = |found: String| Err(Obstacle::new(Link::Flannel, found, "look at why: journalctl -u flanneld").of_unit(UNIT));
+    let obstacle =
+        |found: String| Err(Obstacle::new(Link::Flannel, found, "look at why: journalctl -u flanneld").of_unit(UNIT));
     let Some(text) = text else {
         return obstacle(format!("flannel has no lease yet: {SUBNET} is not there"));
     };

@@ -26,9 +26,9 @@ use url::{Host, Url};
 
 pub use answer::{Condition, ListedNode, Node, SystemInfo, node};
 pub use connection::Call;
+pub use discovery::{NotDiscovered, discover, pinned};
 pub(crate) use signing_request::subject;
 pub use signing_request::{KUBELET_CLIENT, Listed, SigningRequest, State, signing_requests};
-pub use discovery::{NotDiscovered, discover, pinned};
 pub use trust::{ClientCertificate, UnusableCertificate};
 
 use super::resolver::Unresolved;

@@ -141,7 +141,11 @@ impl Status {
     fn state(&self) -> State {
         let of = |kind: &str| self.conditions.iter().find(|condition| condition.kind == kind);
         let said = |condition: &Condition| {
-            [condition.reason.as_str(), condition.message.as_str()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ")
+            [condition.reason.as_str(), condition.message.as_str()]
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect::<Vec<_>>()
+                .join(": ")
         };
         if let Some(denied) = of("Denied") {
             State::Denied(said(denied))
@@ -202,8 +206,14 @@ mod tests {
         let found = parse(body.to_string().as_bytes()).unwrap();
         let states: Vec<&State> = found.iter().map(|request| &request.state).collect();
         let because = || "Why: because".to_owned();
-        let expected =
-            [State::Pending, State::Approved, State::Signed, State::Denied(because()), State::Failed(because()), State::Pending];
+        let expected = [
+            State::Pending,
+            State::Approved,
+            State::Signed,
+            State::Denied(because()),
+            State::Failed(because()),
+            State::Pending,
+        ];
         assert_eq!(states, expected.iter().collect::<Vec<_>>());
         assert_eq!((found[0].common_name.as_str(), found[5].common_name.as_str()), ("system:node:node-07", ""));
         assert_eq!(parse(b"{\"kind\":\"Status\"}"), None);

@@ -23,12 +23,7 @@ const KIND: &str = "CertificateSigningRequest";
 const YEAR: u64 = 365 * 24 * 60 * 60;
 const BACKDATE: u64 = 5 * 60;
 
-pub(super) fn answer(
-    state: &mut State,
-    identity: &Identity,
-    asked: &Attributes,
-    request: &Request,
-) -> Result<Answer, Answer> {
+pub(super) fn answer(state: &mut State, identity: &Identity, asked: &Attributes, request: &Request) -> Result<Answer, Answer> {
     match asked.verb.as_str() {
         "create" => create(state, identity, request),
         "get" => state.requests.get(&asked.name).map(Answer::ok).ok_or_else(|| Answer::not_found(RESOURCE, &asked.name)),
@@ -112,8 +107,10 @@ fn is_kubelets(object: &Value, request: &CertReq) -> Result<String, &'static str
     }
     let mut usages: Vec<&str> = object["spec"]["usages"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     usages.sort_unstable();
-    if !matches!(usages.as_slice(), ["client auth", "digital signature"] | ["client auth", "digital signature", "key encipherment"])
-    {
+    if !matches!(
+        usages.as_slice(),
+        ["client auth", "digital signature"] | ["client auth", "digital signature", "key encipherment"]
+    ) {
         return Err("usages did not match");
     }
     Ok(name)
@@ -155,7 +152,8 @@ pub(super) fn approve(state: &mut State, controllers: &Controllers) {
 
 /// The csrsigning controller.
 pub(super) fn sign(state: &mut State, controllers: &Controllers, authority: &CertifiedIssuer<'static, KeyPair>) {
-    let waits = |object: &&mut Value| has(object, "Approved") && !has(object, "Failed") && object["status"]["certificate"].is_null();
+    let waits =
+        |object: &&mut Value| has(object, "Approved") && !has(object, "Failed") && object["status"]["certificate"].is_null();
     for object in state.requests.values_mut().filter(waits).filter(|_| controllers.sign) {
         let signed = match &controllers.fail {
             Some(message) => Err(message.clone()),

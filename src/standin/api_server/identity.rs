@@ -15,7 +15,11 @@ use rustls::{
 };
 use x509_cert::{
     Certificate,
-    der::{Decode, asn1::Utf8StringRef, oid::db::rfc4519::{CN, O}},
+    der::{
+        Decode,
+        asn1::Utf8StringRef,
+        oid::db::rfc4519::{CN, O},
+    },
 };
 
 use super::{Controllers, FLANNEL_TOKEN, Request};
@@ -82,10 +86,9 @@ impl Clients {
         let certificate = Certificate::from_der(der).ok()?;
         let attributes = || certificate.tbs_certificate.subject.0.iter().flat_map(|relative| relative.0.iter());
         let text = |value: &x509_cert::attr::AttributeValue| {
-            value.decode_as::<Utf8StringRef<'_>>().map_or_else(
-                |_| String::from_utf8_lossy(value.value()).into_owned(),
-                |text| text.as_str().to_owned(),
-            )
+            value
+                .decode_as::<Utf8StringRef<'_>>()
+                .map_or_else(|_| String::from_utf8_lossy(value.value()).into_owned(), |text| text.as_str().to_owned())
         };
         let user = attributes().find(|attribute| attribute.oid == CN).map(|attribute| text(&attribute.value))?;
         let mut groups: Vec<String> =

@@ -14,12 +14,7 @@ pub(super) struct Lease {
     renewed: Instant,
 }
 
-pub(super) fn answer(
-    state: &mut State,
-    identity: &Identity,
-    asked: &Attributes,
-    request: &Request,
-) -> Result<Answer, Answer> {
+pub(super) fn answer(state: &mut State, identity: &Identity, asked: &Attributes, request: &Request) -> Result<Answer, Answer> {
     let absent = || Answer::not_found(RESOURCE, &asked.name);
     match asked.verb.as_str() {
         "get" => state.leases.get(&asked.name).map(|lease| Answer::ok(&lease.object)).ok_or_else(absent),
@@ -27,7 +22,11 @@ pub(super) fn answer(
             let mut object = checked(request)?;
             let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             if identity.node().is_some_and(|own| own != name) {
-                return Err(Answer::forbidden(RESOURCE, &name, "can only access node lease with the same name as the requesting node"));
+                return Err(Answer::forbidden(
+                    RESOURCE,
+                    &name,
+                    "can only access node lease with the same name as the requesting node",
+                ));
             }
             if state.leases.contains_key(&name) {
                 return Err(Answer::already_exists(RESOURCE, &name));

@@ -19,12 +19,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+pub(super) use identity::AnyClient;
 use identity::Identity;
 use rbac::Attributes;
 use rcgen::{CertifiedIssuer, KeyPair};
 use serde::Deserialize;
 use serde_json::{Value, json};
-pub(super) use identity::AnyClient;
 pub(super) use status::Answer;
 
 use super::say;
@@ -57,6 +57,8 @@ struct Controllers {
     fail: Option<String>,
     /// `--allocate-node-cidrs` of kube-controller-manager.
     allocate_node_cidrs: bool,
+    /// An admission webhook that refuses Nodes, with this message.
+    refuse_nodes: Option<String>,
     /// flannel's ClusterRole is bound to its ServiceAccount.
     flannel: bool,
     /// Seconds after which a lease that is not renewed makes its Node's conditions unknown.
@@ -74,6 +76,7 @@ impl Default for Controllers {
             deny: None,
             fail: None,
             allocate_node_cidrs: true,
+            refuse_nodes: None,
             flannel: true,
             node_monitor_grace_period: 50,
         }
@@ -204,7 +207,7 @@ impl Cluster {
         rbac::check(&identity, controllers, &attributes)?;
         match attributes.resource.as_str() {
             "certificatesigningrequests" => certificates::answer(state, &identity, &attributes, request),
-            "nodes" => nodes::answer(state, &identity, &attributes, request),
+            "nodes" => nodes::answer(state, controllers, &identity, &attributes, request),
             "leases" => leases::answer(state, &identity, &attributes, request),
             _ => Err(Answer::no_such_path()),
         }

@@ -8,6 +8,7 @@ const RESOURCE: &str = "nodes";
 
 pub(super) fn answer(
     state: &mut State,
+    controllers: &Controllers,
     identity: &Identity,
     asked: &Attributes,
     request: &Request,
@@ -20,7 +21,12 @@ pub(super) fn answer(
                 "metadata": { "resourceVersion": state.made.to_string() }, "items": items })))
         }
         "get" => state.nodes.get(&asked.name).map(Answer::ok).ok_or_else(absent),
-        "create" => create(state, identity, request),
+        "create" => match &controllers.refuse_nodes {
+            Some(why) => {
+                Err(Answer::bad_request(&format!("admission webhook \"nodes.example.com\" denied the request: {why}")))
+            }
+            None => create(state, identity, request),
+        },
         _ => {
             let patch = request.patch()?;
             let node = state.nodes.get_mut(&asked.name).ok_or_else(absent)?;

@@ -71,7 +71,8 @@ pub(super) fn check(identity: &Identity, controllers: &Controllers, attributes: 
     decide(identity, controllers, attributes).map_err(|more| {
         let Attributes { verb, group, namespace, name, .. } = attributes;
         let (user, resource) = (&identity.user, attributes.shown());
-        let scope = if namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace \"{namespace}\"") };
+        let scope =
+            if namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace \"{namespace}\"") };
         let why = format!("User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {scope}{more}");
         Answer::forbidden(&attributes.resource, name, &why)
     })

@@ -56,8 +56,7 @@ impl Answer {
 
     pub(super) fn unsupported(accepted: &[&str]) -> Self {
         let accepted = accepted.join(", ");
-        let message =
-            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let message = format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         Self::refused("415 Unsupported Media Type", "UnsupportedMediaType", &message, &json!({}))
     }
 
