@@ -116,7 +116,7 @@ async fn change(context: &Context, command: &str, prepared: &Prepared, verified:
         checkpoint("stage: staged");
         let active = activate::activate(context, &mut transaction, prepared).await?;
         checkpoint("stage: active");
-        let healthy = health::gate(context, &active).await?;
+        let healthy = health::gate(context, &active, ready_before.as_ref().is_some_and(|before| before.complete)).await?;
         checkpoint("stage: healthy");
         let ready = readiness::stays_ready(context, ready_before.as_ref(), &active.started).await?;
         checkpoint("stage: ready");

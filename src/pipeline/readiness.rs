@@ -81,8 +81,16 @@ pub(super) fn expectation(opt: &Path) -> Option<Expectation> {
     })
 }
 
-/// What a Node that is this machine says of being Ready before the run changes anything; none where it is not.
-pub(super) async fn ready_before(context: &Context, prepared: &Prepared) -> Option<String> {
+/// A Node that is this machine, and Ready.
+pub(super) struct ReadyBefore {
+    /// When it was last said to be.
+    heartbeat: String,
+    /// The rest of the chain was there, too.
+    pub(super) complete: bool,
+}
+
+/// The Node before the run changes anything; none where it is not Ready.
+pub(super) async fn ready_before(context: &Context, prepared: &Prepared) -> Option<ReadyBefore> {
     if context.settings.cluster.is_none() || context.waits == Waits::Not {
         return None;
     }
@@ -90,16 +98,21 @@ pub(super) async fn ready_before(context: &Context, prepared: &Prepared) -> Opti
     let Ok(Credential::Certificate(certificate)) = credential(Path::new(layout::KUBELET_KUBECONFIG)) else { return None };
     match chain::node_of(prepared.identity.name.as_str(), certificate).await {
         Ok(NodeAnswer::Present(node)) if node.is_ready && machine::id().is_ok_and(|id| id == node.system.machine_id) => {
-            node.ready.map(|ready| ready.heartbeat)
+            let complete = match expectation(&context.opt) {
+                Some(expectation) => chain::look(&expectation).await.complete,
+                None => false,
+            };
+            node.ready.map(|ready| ReadyBefore { heartbeat: ready.heartbeat, complete })
         }
         _ => None,
     }
 }
 
-/// Sees that a Node that was Ready is so again. `None` where there is nothing of the kind to see.
+/// Sees that a Node that was Ready is so again: all of the chain where all of it was there, and otherwise as much as the Node
+/// itself says. Gives the whole chain, or `None` where that is still to be seen.
 pub(super) async fn stays_ready(
     context: &Context,
-    before: Option<&String>,
+    before: Option<&ReadyBefore>,
     started: &[UnitName],
 ) -> Result<Option<Readiness>, Cause> {
     let (Some(before), Some(expectation)) = (before, expectation(&context.opt)) else { return Ok(None) };
@@ -107,11 +120,15 @@ pub(super) async fn stays_ready(
         return Ok(None);
     }
     let restarted = started.iter().any(|unit| unit.as_str() == "kubelet.service");
-    let expectation = Expectation { outdated: restarted.then(|| before.clone()), ..expectation };
+    let expectation = Expectation {
+        outdated: restarted.then(|| before.heartbeat.clone()),
+        flannel: expectation.flannel.filter(|_| before.complete),
+        ..expectation
+    };
     let readiness = wait(context, &expectation).await;
     match readiness {
         _ if context.stop.is_cancelled() => Err(Cause::Interrupted),
-        readiness if readiness.complete => Ok(Some(readiness)),
+        readiness if readiness.complete => Ok(Some(readiness).filter(|_| before.complete)),
         readiness => Err(Cause::NotReady(Box::new(readiness))),
     }
 }
@@ -150,6 +167,14 @@ pub(super) async fn has_network(context: &Context, starts: bool) -> bool {
         stop: &context.stop,
     };
     chain::wait(&expectation, &patience).await.has(Link::PodCidr)
+}
+
+/// Whether flanneld has its lease.
+pub(super) async fn has_lease(context: &Context) -> bool {
+    match expectation(&context.opt) {
+        Some(expectation) => chain::look(&expectation).await.has(Link::Flannel),
+        None => true,
+    }
 }
 
 /// Removes what nobody needs any more: the bootstrap kubeconfig, and the token's file where that is hostlet's.
