@@ -115,16 +115,47 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// Who the current context's user is.
+/// Who somebody is towards an API server, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// A token.
+    Token(Secret<String>),
+    /// A client certificate and its key, as PEM.
+    Certificate {
+        /// The certificate, and those that lead to its authority.
+        certificate: Vec<u8>,
+        /// The key.
+        key: Secret<Vec<u8>>,
+    },
+}
+
+impl Identity {
+    /// The same for asking the API server with it.
+    pub fn credential(self) -> Result<Credential, String> {
+        match self {
+            Self::Token(token) => Ok(Credential::Token(token)),
+            Self::Certificate { certificate, key } => {
+                ClientCertificate::parse(&certificate, key.expose()).map(Credential::Certificate)
+            }
+        }
+    }
+}
+
+/// Who the current context's user is, for asking the API server.
 pub fn credential(path: &Path) -> Result<Credential, KubeconfigError> {
+    identity(path)?.credential().map_err(|why| KubeconfigError::Content { path: path.to_owned(), why })
+}
+
+/// Who the current context's user is.
+pub fn identity(path: &Path) -> Result<Identity, KubeconfigError> {
     let text = files::read_text(path)?;
     let wrong = |why: String| KubeconfigError::Content { path: path.to_owned(), why };
     let user = user(&text).map_err(wrong)?;
     if let Some(token) = user.token.filter(|token| !token.is_empty()) {
-        return Ok(Credential::Token(Secret::new(token)));
+        return Ok(Identity::Token(Secret::new(token)));
     }
     if let Some(file) = user.token_file {
-        return Ok(Credential::Token(Secret::new(files::read_text(&beside(path, &file))?.trim().to_owned())));
+        return Ok(Identity::Token(Secret::new(files::read_text(&beside(path, &file))?.trim().to_owned())));
     }
     let pem = |data: Option<String>, file: Option<PathBuf>, what: &str| match (data, file) {
         (Some(data), _) => STANDARD.decode(data.trim()).map_err(|error| wrong(format!("{what}-data: {error}"))),
@@ -132,8 +163,8 @@ pub fn credential(path: &Path) -> Result<Credential, KubeconfigError> {
         (None, None) => Err(wrong(format!("its user has neither a token nor a {what}; exec plugins are not run"))),
     };
     let certificate = pem(user.client_certificate_data, user.client_certificate, "client-certificate")?;
-    let key = pem(user.client_key_data, user.client_key, "client-key")?;
-    ClientCertificate::parse(&certificate, &key).map(Credential::Certificate).map_err(wrong)
+    let key = Secret::new(pem(user.client_key_data, user.client_key, "client-key")?);
+    Ok(Identity::Certificate { certificate, key })
 }
 
 fn user(text: &str) -> Result<User, String> {

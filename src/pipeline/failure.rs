@@ -190,9 +190,9 @@ impl Failure {
             | Self::NoWayBack(NoWayBack::NoPrevious)
             | Self::PinnedForOne(_)
             | Self::StreamWithJson
-            | Self::Facts(FactsError::Token { .. } | FactsError::NoToken | FactsError::Authority { .. }) => {
-                Outcome::Misconfigured
-            }
+            | Self::Facts(
+                FactsError::Token { .. } | FactsError::NoToken | FactsError::Identity { .. } | FactsError::Authority { .. },
+            ) => Outcome::Misconfigured,
             Self::Facts(_)
             | Self::File(_)
             | Self::NotDiscovered { .. }

@@ -192,12 +192,12 @@ async fn end_bootstrap(context: &Context) -> Result<(), Failure> {
     if steps.is_empty() {
         return Ok(());
     }
-    for path in context.settings.cluster.iter().flat_map(|cluster| cluster.token_file.iter()) {
+    for path in context.settings.cluster.iter().flat_map(Cluster::credentials) {
         if look::exists(path)
             && !context.settings.cluster.iter().any(|cluster| cluster.own_credentials().any(|own| own == path))
         {
             let text = format!(
-                "{} still holds the bootstrap token: it is not in hostlet's own directory, so it stays; remove it, or let it expire",
+                "{} still holds what the kubelet bootstrapped with: it is not in hostlet's own directory, so it stays; remove it, or let it expire",
                 path.display()
             );
             context.events.emit(Event::Note { text });

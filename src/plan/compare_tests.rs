@@ -7,6 +7,7 @@ use crate::{
     config::{self, Fragment, Settings},
     facts::{Activity, Credentials, Foreign, HostFacts, KernelAbilities, NodeFacts, Observed, RootMount, UnitFacts},
     generation::manifest::{Manifest, SCHEMA, Stored},
+    host::kubeconfig::Identity,
     model::{Artifact, Component, Digest, DigestOrigin, Expected, PathState, Secret, UnitName, layout},
     transaction::Content,
 };
@@ -41,7 +42,7 @@ fn facts() -> HostFacts {
         root_mount: RootMount::Shared,
         client_certificate: false,
         credentials: Credentials {
-            bootstrap_token: Some(Secret::new("abcdef.0123456789abcdef".to_owned())),
+            bootstrap: Some(Identity::Token(Secret::new("abcdef.0123456789abcdef".to_owned()))),
             certificate_authority: None,
         },
     }
@@ -281,8 +282,8 @@ fn the_token_is_not_wanted_once_the_kubelet_has_its_certificate() {
 #[test]
 fn another_token_restarts_a_kubelet_that_has_not_joined_and_a_token_in_hostlets_directory_goes_with_the_bootstrap() {
     let observed = installed(&want(&settings(&[]), &facts()));
-    let token = Some(Secret::new("ghijkl.0123456789abcdef".to_owned()));
-    let other = HostFacts { credentials: Credentials { bootstrap_token: token, ..facts().credentials }, ..facts() };
+    let token = Some(Identity::Token(Secret::new("ghijkl.0123456789abcdef".to_owned())));
+    let other = HostFacts { credentials: Credentials { bootstrap: token, ..facts().credentials }, ..facts() };
     let changes_of = |plan: &Plan| changes(plan).join("; ");
     let plan = compare(&want(&settings(&[]), &other), &observed, false);
     assert!(changes_of(&plan).contains("write /etc/kubernetes/bootstrap-kubelet.conf"), "{plan}");

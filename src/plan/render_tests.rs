@@ -8,6 +8,7 @@ use super::{Wanted, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
     facts::{Credentials, Foreign, HostFacts, KernelAbilities, NodeFacts, RootMount},
+    host::kubeconfig::Identity,
     model::{Digest, Secret},
 };
 
@@ -39,16 +40,19 @@ fn facts() -> HostFacts {
         root_mount: RootMount::Shared,
         client_certificate: false,
         credentials: Credentials {
-            bootstrap_token: Some(Secret::new("abcdef.0123456789abcdef".to_owned())),
+            bootstrap: Some(Identity::Token(Secret::new("abcdef.0123456789abcdef".to_owned()))),
             certificate_authority: Some("-----BEGIN CERTIFICATE-----".to_owned()),
         },
     }
 }
 
 fn render(text: &str) -> Wanted {
+    render_on(text, &facts())
+}
+
+fn render_on(text: &str, facts: &HostFacts) -> Wanted {
     let settings = parse(text);
-    let facts = facts();
-    wanted(&settings, &facts, &identity(&settings, &facts.node).unwrap(), &[]).unwrap()
+    wanted(&settings, facts, &identity(&settings, &facts.node).unwrap(), &[]).unwrap()
 }
 
 fn text(wanted: &Wanted, path: &str) -> String {
@@ -101,6 +105,18 @@ fn the_token_is_in_the_bootstrap_kubeconfig_alone_which_is_secret() {
     for content in wanted.files.values().chain(wanted.host_files.values()) {
         assert!(!String::from_utf8_lossy(content.bytes()).contains("0123456789abcdef"));
     }
+}
+
+#[test]
+fn a_client_certificate_takes_the_place_of_the_token_in_the_bootstrap_kubeconfig() {
+    let identity = Identity::Certificate { certificate: b"CERT".to_vec(), key: Secret::new(b"KEY".to_vec()) };
+    let facts = HostFacts { credentials: Credentials { bootstrap: Some(identity), ..facts().credentials }, ..facts() };
+    let wanted = render_on(JOINING, &facts);
+    let content = &wanted.transient[Path::new("/etc/kubernetes/bootstrap-kubelet.conf")];
+    let kubeconfig: serde_json::Value = serde_json::from_slice(content.bytes()).unwrap();
+    let user = &kubeconfig["users"][0]["user"];
+    assert_eq!((&user["client-certificate-data"], &user["client-key-data"]), (&"Q0VSVA==".into(), &"S0VZ".into()));
+    assert!(content.is_secret() && user["token"].is_null());
 }
 
 #[test]
