@@ -211,8 +211,8 @@ async fn acquire_lease(flags: &Flags, interface: &Interface) -> Result<String, S
     };
     let annotations = serde_json::json!({ "flannel.alpha.coreos.com/kube-subnet-manager": "true",
         "flannel.alpha.coreos.com/public-ip": interface.address.to_string() });
-    let patch = serde_json::json!({ "metadata": { "annotations": annotations } });
-    api.patch(&format!("/api/v1/nodes/{node}/status"), &patch).await.map_err(failed)?;
+    let told = serde_json::json!({ "metadata": { "annotations": annotations } });
+    api.patch(&format!("/api/v1/nodes/{node}/status"), &told).await.map_err(failed)?;
     Ok(cidr.to_owned())
 }
 

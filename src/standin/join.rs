@@ -125,7 +125,7 @@ impl Join {
         let certificate = ClientCertificate::read(&self.certificate()).map_err(|error| error.to_string())?;
         let api = Api { server: &server, credential: &Credential::Certificate(certificate) };
         let node = json!({ "kind": "Node", "apiVersion": "v1", "metadata": { "name": self.node },
-            "status": self.status(&self.readiness().await)? });
+            "status": self.status(self.readiness().await.as_deref())? });
         match api.post("/api/v1/nodes", &node).await {
             Ok(_) => {}
             Err(error) if error.contains("already exists") => {}
@@ -135,10 +135,10 @@ impl Join {
         loop {
             let readiness = self.readiness().await;
             if told.as_ref() != Some(&readiness) || at.elapsed() >= RENEW {
-                let patch = json!({ "status": self.status(&readiness)? });
+                let change = json!({ "status": self.status(readiness.as_deref())? });
                 let path = format!("/api/v1/nodes/{}/status", self.node);
                 if let Err(error) = async {
-                    api.patch(&path, &patch).await?;
+                    api.patch(&path, &change).await?;
                     self.renew(&api).await
                 }
                 .await
@@ -185,12 +185,12 @@ impl Join {
         }
     }
 
-    fn status(&self, not_ready: &Option<String>) -> Result<Value, String> {
+    fn status(&self, not_ready: Option<&str>) -> Result<Value, String> {
         let now = Timestamp::now();
         let now = now.round(jiff::Unit::Second).unwrap_or(now).to_string();
         let (status, reason, message) = match not_ready {
             None => ("True", "KubeletReady", "kubelet is posting ready status"),
-            Some(why) => ("False", "KubeletNotReady", why.as_str()),
+            Some(why) => ("False", "KubeletNotReady", why),
         };
         let boot = files::read_text(Path::new("/proc/sys/kernel/random/boot_id")).map_err(|error| error.to_string())?;
         Ok(json!({
@@ -222,8 +222,8 @@ impl Api<'_> {
         self.call(Method::PUT, path, Some(("application/json", object))).await
     }
 
-    pub(super) async fn patch(&self, path: &str, patch: &Value) -> Result<Value, String> {
-        self.call(Method::PATCH, path, Some(("application/strategic-merge-patch+json", patch))).await
+    pub(super) async fn patch(&self, path: &str, change: &Value) -> Result<Value, String> {
+        self.call(Method::PATCH, path, Some(("application/strategic-merge-patch+json", change))).await
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<(&'static str, &Value)>) -> Result<Value, String> {

@@ -161,7 +161,8 @@ async fn serve(
         {
             match name.as_str() {
                 "range" => {
-                    start = value.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse().ok()).unwrap_or(0)
+                    start =
+                        value.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse().ok()).unwrap_or(0);
                 }
                 "content-length" => length = value.parse().unwrap_or(0),
                 "content-type" => value.clone_into(&mut request.content_type),

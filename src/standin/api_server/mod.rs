@@ -40,6 +40,7 @@ pub(crate) const FLANNEL_TOKEN: &str = "a-rehearsals-flannel";
 /// What the control plane does.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of another program of the control plane")]
 struct Controllers {
     /// Bootstrap tokens that are known and have not expired.
     tokens: Vec<String>,
