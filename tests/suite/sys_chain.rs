@@ -172,7 +172,7 @@ async fn sys_the_api_server_refuses_what_the_real_one_refuses() {
     let machine = scene().await;
     let ask = async |arguments: &str| {
         let curl = "curl --silent --cacert /srv/mirror-ca.crt --write-out ' %{http_code}'";
-        let said = machine.script(&format!("{curl} {}", arguments.replace("@", "https://127.0.0.1:8443"))).await.unwrap();
+        let said = machine.script(&format!("{curl} {}", arguments.replace('@', "https://127.0.0.1:8443"))).await.unwrap();
         let (body, code) = said.rsplit_once(' ').unwrap();
         let status: Value = serde_json::from_str(body).unwrap_or_default();
         (code.trim().to_owned(), status["reason"].as_str().unwrap_or_default().to_owned(), status["message"].clone())
