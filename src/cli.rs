@@ -118,6 +118,9 @@ pub enum Command {
         /// Looks again for so long at what blocks and may become true by itself while a machine boots: 90s, 5m
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         wait: Option<Duration>,
+        /// Does not wait for a Node that is Ready
+        #[arg(long)]
+        no_wait: bool,
         /// Which steps between versions are allowed.
         #[command(flatten)]
         steps: Steps,
@@ -136,6 +139,9 @@ pub enum Command {
         /// Looks again for so long at what blocks and may become true by itself: 90s, 5m
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         wait: Option<Duration>,
+        /// Does not wait for a Node that is Ready
+        #[arg(long)]
+        no_wait: bool,
         /// Which steps between versions are allowed.
         #[command(flatten)]
         steps: Steps,

@@ -1,6 +1,6 @@
 //! A run, as the data sees it:
 //!
-//! settings -> facts -> plan -> preflight: Cleared -> fetch: Verified -> stage: Staged -> activate -> health: Healthy -> commit
+//! settings -> facts -> plan -> preflight: Cleared -> fetch: Verified -> stage: Staged -> activate -> health: Healthy -> commit -> Ready
 //!
 //! Each step takes what only the step before can make. Until the transaction begins nothing on the host has changed; from
 //! then on a failure undoes all that was done.
@@ -13,6 +13,7 @@ mod failure;
 mod fetching;
 mod health;
 mod prepare;
+mod readiness;
 mod recovery;
 mod remember;
 mod rollback;
@@ -28,6 +29,7 @@ pub use bundling::collect_for_bundle;
 pub use discovery::discovered;
 pub use failure::{Cause, Failure, as_root};
 pub use prepare::{Prepared, identity, local_preflight, prepare};
+pub use readiness::{Standing, Waits};
 pub use recovery::{Recovered, Recovery, recover};
 pub use remember::{CannotRemember, DropIn, upgrade_to};
 pub use rollback::{NoWayBack, rollback};
@@ -58,6 +60,8 @@ pub struct Context {
     pub adopt: bool,
     /// How long preflight looks again at what may become true by itself.
     pub wait: Duration,
+    /// What is waited for once the units are healthy.
+    pub waits: Waits,
     /// Cancelled when the user or systemd wants hostlet to stop.
     pub stop: CancellationToken,
 }
@@ -67,7 +71,7 @@ impl Context {
     #[must_use]
     pub fn new(settings: Settings, events: Events, stop: CancellationToken) -> Self {
         let (opt, state, cache) = (layout::OPT.into(), layout::STATE.into(), layout::CACHE.into());
-        Self { settings, events, opt, state, cache, adopt: false, wait: Duration::ZERO, stop }
+        Self { settings, events, opt, state, cache, adopt: false, wait: Duration::ZERO, waits: Waits::default(), stop }
     }
 }
 
@@ -91,7 +95,7 @@ pub async fn install(context: &Context, options: &Options) -> Result<Installed, 
         drop_in.plan(&mut prepared)?;
     }
     if prepared.plan.is_empty() {
-        return Ok(Installed::unchanged(&prepared));
+        return Ok(Installed::unchanged(&prepared, readiness::conclude(context, None).await));
     }
     checkpoint("stage: planned");
     versions::check(context, &prepared, options.allowed)?;
@@ -106,21 +110,25 @@ pub async fn install(context: &Context, options: &Options) -> Result<Installed, 
 /// Changes the host, or leaves it as it was and sees that it is.
 async fn change(context: &Context, command: &str, prepared: &Prepared, verified: Vec<Verified>) -> Result<Installed, Failure> {
     let signatures = activate::by_component(prepared, activate::signatures(prepared, &verified));
+    let ready_before = readiness::ready_before(context, prepared).await;
     let mut transaction = activate::begin(context, command).await?;
     let attempt = async {
         activate::stage(context, &mut transaction, prepared, verified).await?;
         checkpoint("stage: staged");
         let active = activate::activate(context, &mut transaction, prepared).await?;
         checkpoint("stage: active");
-        let healthy = health::gate(context, &active.0).await?;
+        let healthy = health::gate(context, &active, ready_before.as_ref().is_some_and(|before| before.complete)).await?;
         checkpoint("stage: healthy");
+        let ready = readiness::stays_ready(context, ready_before.as_ref(), &active.started).await?;
+        checkpoint("stage: ready");
         let committed = activate::remember(context, &mut transaction, prepared)?;
-        Ok((committed, healthy))
+        Ok((committed, healthy, ready))
     };
     match attempt.await {
-        Ok((committed, healthy)) => {
+        Ok((committed, healthy, ready)) => {
             let installed = activate::commit(transaction, prepared, committed, &healthy).await?;
-            let installed = Installed { signatures, ..installed };
+            let standing = readiness::conclude(context, ready).await;
+            let installed = Installed { signatures, standing, ..installed };
             collect::garbage(context, committed).await;
             Ok(installed)
         }

@@ -10,7 +10,7 @@ use crate::{
     host::lock::Lock,
     model::layout,
     output::Events,
-    pipeline::{self, Context, Failure, Options},
+    pipeline::{self, Context, Failure, Options, Waits},
     plan::AllowedSteps,
 };
 
@@ -19,14 +19,15 @@ pub(super) struct How {
     pub(super) anew: bool,
     pub(super) adopt: bool,
     pub(super) wait: Duration,
+    pub(super) waits: Waits,
     pub(super) allowed: AllowedSteps,
 }
 
 pub(super) async fn run(global: &Global, events: Events, how: How) -> Result<Done, Failure> {
-    let How { anew, adopt, wait, allowed } = how;
+    let How { anew, adopt, wait, waits, allowed } = how;
     let options = Options { anew, allowed, remember: None };
     let attempt = Box::pin(async {
-        let context = Context { adopt, wait, ..context(global, events.clone())? };
+        let context = Context { adopt, wait, waits, ..context(global, events.clone())? };
         Box::pin(pipeline::install(&context, &options)).await
     });
     run_locked(global, "install", "Installed", &events, attempt).await

@@ -27,7 +27,7 @@ use crate::{
         fragments, signals,
     },
     output::{self, Event, Events, Format, Outcome, Verbosity},
-    pipeline::{Context, Failure},
+    pipeline::{Context, Failure, Waits},
 };
 
 /// What a command came to: what is printed, and the exit code.
@@ -35,6 +35,8 @@ pub(crate) struct Done {
     text: String,
     json: serde_json::Value,
     exit_code: u8,
+    /// What else than success it is, for whoever reads events.
+    outcome: Option<(Outcome, String)>,
     /// Standard output carries something else.
     silent: bool,
 }
@@ -42,11 +44,16 @@ pub(crate) struct Done {
 impl Done {
     fn new(text: &impl ToString, json: &impl serde::Serialize) -> Result<Self, Failure> {
         let json = serde_json::to_value(json).map_err(|error| Failure::Bug(error.to_string()))?;
-        Ok(Self { text: text.to_string(), json, exit_code: 0, silent: false })
+        Ok(Self { text: text.to_string(), json, exit_code: 0, outcome: None, silent: false })
     }
 
     fn silent(self) -> Self {
         Self { silent: true, ..self }
+    }
+
+    /// It did what it should, and there is more to say.
+    fn ending(self, outcome: Outcome, text: String) -> Self {
+        Self { exit_code: outcome.exit_code(), outcome: Some((outcome, text)), ..self }
     }
 
     fn exit_code(self, exit_code: u8) -> Self {
@@ -77,6 +84,7 @@ pub fn run(cli: Cli) -> u8 {
     // A check that hangs in the kernel must not keep the process.
     runtime.shutdown_background();
     let (outcome, text) = match &result {
+        Ok(Done { outcome: Some((outcome, text)), .. }) => (*outcome, text.clone()),
         Ok(_) => (Outcome::Success, format!("{name} succeeded")),
         Err(failure) => (failure.outcome(), failure.to_string()),
     };
@@ -123,12 +131,14 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         }
         Command::Plan { exit_code, adopt, .. } => plan::run(&Context { adopt, ..context(&global, events)? }, exit_code).await,
         Command::Install { stage_only: true, .. } => install::stage_only(&global, events).await,
-        Command::Install { stage_only: false, reinstall, adopt, wait, steps, .. } => {
-            let how = install::How { anew: reinstall, adopt, wait: wait.unwrap_or_default(), allowed: steps.into() };
+        Command::Install { stage_only: false, reinstall, adopt, wait, no_wait, steps, .. } => {
+            let (wait, waits) = (wait.unwrap_or_default(), waits(no_wait));
+            let how = install::How { anew: reinstall, adopt, wait, waits, allowed: steps.into() };
             install::run(&global, events, how).await
         }
-        Command::Upgrade { version, digest, wait, steps, .. } => {
-            let how = upgrade::How { version, digest, wait: wait.unwrap_or_default(), allowed: steps.into() };
+        Command::Upgrade { version, digest, wait, no_wait, steps, .. } => {
+            let (wait, waits) = (wait.unwrap_or_default(), waits(no_wait));
+            let how = upgrade::How { version, digest, wait, waits, allowed: steps.into() };
             upgrade::run(&global, events, how).await
         }
         Command::Rollback => rollback::run(&global, events).await,
@@ -138,6 +148,10 @@ async fn command(cli: Cli, events: Events) -> Result<Done, Failure> {
         Command::Rehearse { arguments } => rehearse::run(&global, events, arguments).await,
         Command::StandIn { .. } => Err(Failure::Bug("a stand-in is started before the command line is read".to_owned())),
     }
+}
+
+const fn waits(no_wait: bool) -> Waits {
+    if no_wait { Waits::Not } else { Waits::ForReady }
 }
 
 /// `--bundle FILE` is `--set sources.bundle=FILE`, for a path that may be relative.

@@ -9,13 +9,14 @@ use tokio_util::sync::CancellationToken;
 use super::{Done, settings};
 use crate::{
     cli::Global,
+    health::chain::Readiness,
     host::{lock::Lock, signals},
     model::layout,
     output::{
         Event, Events, Outcome,
         result::{self, ChangeMade, RunError, RunResult},
     },
-    pipeline::{self, Failure, Installed, Recovery},
+    pipeline::{self, Failure, Installed, Recovery, Standing},
 };
 
 /// Runs the attempt; `done` is what it is called when it succeeded: "Installed".
@@ -40,7 +41,11 @@ pub(super) async fn run_locked(
         events.emit(Event::Warning { text: format!("the result of this run could not be written: {error}") });
     }
     let installed = outcome?;
-    Done::new(&text(done, &installed), &result)
+    let finished = Done::new(&text(done, &installed), &result)?;
+    Ok(match installed.standing.readiness() {
+        Some(readiness) if !readiness.complete => finished.ending(Outcome::NotReady, readiness.to_string()),
+        _ => finished,
+    })
 }
 
 /// Before the configuration is looked at in earnest, since the run that is undone may have written a part of it. A signal to
@@ -56,6 +61,8 @@ fn result_of(command: &str, outcome: &Result<Installed, Failure>, started: Times
     let new = |outcome| RunResult::new(command, outcome, started, Timestamp::now());
     match outcome {
         Ok(installed) => {
+            let readiness = installed.standing.readiness();
+            let not_ready = readiness.and_then(|readiness| readiness.missing.as_ref());
             let changes = installed.changes.iter();
             let changes = changes.map(|step| ChangeMade {
                 description: step.change.to_string(),
@@ -66,12 +73,19 @@ fn result_of(command: &str, outcome: &Result<Installed, Failure>, started: Times
                 generation: installed.generation,
                 changes: changes.collect(),
                 signatures: installed.signatures.clone(),
-                ..new(Outcome::Success)
+                readiness: readiness.cloned(),
+                error: not_ready.map(|missing| RunError {
+                    message: format!("the Node is not Ready: {}: {}", missing.link, missing.found),
+                    causes: Vec::new(),
+                    remedy: Some(missing.remedy.clone()),
+                }),
+                ..new(if not_ready.is_some() { Outcome::NotReady } else { Outcome::Success })
             }
         }
         Err(failure) => RunResult {
             error: Some(RunError::from_chain(failure, None)),
             findings: failure.findings(),
+            readiness: failure.readiness().cloned(),
             ..new(failure.outcome())
         },
     }
@@ -80,7 +94,7 @@ fn result_of(command: &str, outcome: &Result<Installed, Failure>, started: Times
 fn text(done: &str, installed: &Installed) -> String {
     let generation = installed.generation.map(|number| format!("generation {number}")).unwrap_or_default();
     if !installed.changed {
-        return format!("Nothing to do: the host is as the configuration says ({generation}).\n");
+        return format!("Nothing to do: the host is as the configuration says ({generation}).\n{}", node(&installed.standing));
     }
     let mut text = format!("{done}: {generation} is in force; {} changes.\n", installed.changes.len());
     for unit in &installed.health {
@@ -90,5 +104,20 @@ fn text(done: &str, installed: &Installed) -> String {
             let _ = writeln!(text, "    what it mounts was seen by {}", unit.propagation.join(", "));
         }
     }
-    text
+    text + &node(&installed.standing)
+}
+
+/// What is known of the Node.
+fn node(standing: &Standing) -> String {
+    match standing {
+        Standing::Standalone => String::new(),
+        Standing::NotWaited => "The Node was not waited for; `hostlet status` tells how far it is.\n".to_owned(),
+        Standing::Seen(Readiness { missing: None, reached, .. }) => {
+            let last = reached.last().map_or("", |reached| reached.seen.as_str());
+            format!("The Node is Ready ({last}).\n")
+        }
+        Standing::Seen(readiness) => {
+            format!("But {readiness}\nNothing is undone; `hostlet install` waits for the Node once more.\n")
+        }
+    }
 }

@@ -76,12 +76,20 @@ pub(super) struct RawCluster {
     pub(super) ca_hash: OneOrMany<PublicKeyHash>,
     /// The file with the bootstrap token; not read once the node has its client certificate.
     pub(super) token_file: Field<AbsolutePath>,
+    /// A kubeconfig to bootstrap with, in the place of a token: the user of its current context counts.
+    pub(super) kubeconfig_file: Field<AbsolutePath>,
+    /// The PEM file with a client certificate to bootstrap with, in the place of a token.
+    pub(super) client_certificate_file: Field<AbsolutePath>,
+    /// The PEM file with its key.
+    pub(super) client_key_file: Field<AbsolutePath>,
     /// The address or addresses of the cluster's DNS service.
     pub(super) dns: OneOrMany<ServiceAddress>,
     /// The cluster's DNS domain.
     pub(super) domain: Field<Domain>,
     /// The network of the services.
     pub(super) service_cidr: Field<Cidr>,
+    /// How long install and upgrade wait for a Node that is Ready: a duration such as 5m, or seconds.
+    pub(super) ready_timeout: Field<Seconds>,
 }
 
 /// `[kubelet]`

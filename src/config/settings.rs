@@ -1,11 +1,18 @@
 //! What the user wants, validated: the result of parsing, and all that the other rooms see of the configuration.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use url::Url;
 
 use super::catalog::Catalog;
-use crate::model::{Cidr, Component, Digest, MinisignKey, NodeAddress, NodeName, Port, SignaturePolicy, UnitName, Version};
+use crate::model::{
+    Cidr, Component, Digest, MinisignKey, NodeAddress, NodeName, Port, SignaturePolicy, UnitName, Version, layout,
+};
 
 /// Everything that the user wants of this node.
 #[derive(Debug, Clone)]
@@ -81,14 +88,63 @@ pub struct Cluster {
     pub server: Url,
     /// The authority that signs for it.
     pub certificate_authority: CertificateAuthority,
-    /// File with the bootstrap token (`abcdef.0123456789abcdef`); not needed once the node has its client certificate.
-    pub token_file: Option<PathBuf>,
+    /// What the node bootstraps with; not needed once it has its client certificate.
+    pub credential: Option<JoinCredential>,
     /// Addresses of the cluster's DNS service.
     pub dns: Vec<IpAddr>,
     /// The cluster's domain.
     pub domain: String,
     /// The services' network, to check that nothing overlaps.
     pub service_cidr: Option<Cidr>,
+    /// How long a run waits for a Node that is Ready. Default 5 minutes.
+    pub ready_timeout: Duration,
+}
+
+impl Cluster {
+    /// `cluster.ready-timeout` where nothing says otherwise: as long as `kubeadm join` waits for the kubelet's certificate.
+    pub const READY_TIMEOUT: Duration = Duration::from_mins(5);
+
+    /// Credentials for bootstrapping that lie in hostlet's own directory, and go when the node has joined. What lies elsewhere
+    /// is the user's.
+    pub fn own_credentials(&self) -> impl Iterator<Item = &Path> {
+        let own = Path::new(layout::CONFIGURATION).parent().unwrap_or(Path::new("/etc/hostlet"));
+        self.credentials().filter(move |path| path.starts_with(own))
+    }
+
+    /// The files with what the node bootstraps with.
+    pub fn credentials(&self) -> impl Iterator<Item = &Path> {
+        let (one, other) = match &self.credential {
+            None => (None, None),
+            Some(JoinCredential::TokenFile(path) | JoinCredential::Kubeconfig(path)) => (Some(path), None),
+            Some(JoinCredential::Certificate { certificate, key }) => (Some(certificate), Some(key)),
+        };
+        one.into_iter().chain(other).map(PathBuf::as_path)
+    }
+
+    /// The file with the bootstrap token, where it is one.
+    #[must_use]
+    pub fn token_file(&self) -> Option<&Path> {
+        match &self.credential {
+            Some(JoinCredential::TokenFile(path)) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+/// What a node bootstraps with: the kubelet asks for a client certificate of its own with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinCredential {
+    /// A file with a bootstrap token (`abcdef.0123456789abcdef`).
+    TokenFile(PathBuf),
+    /// A kubeconfig, of which the current context's user counts.
+    Kubeconfig(PathBuf),
+    /// PEM files with a client certificate and its key.
+    Certificate {
+        /// The certificate.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
 }
 
 /// Where the cluster's certificate authority comes from.

@@ -10,10 +10,13 @@ use super::{
     UnitFacts,
 };
 use crate::{
-    config::{CertificateAuthority, Cluster, Settings},
+    config::{CertificateAuthority, Cluster, JoinCredential, Settings},
     generation::{self, manifest::Manifest},
     host::{
-        files, kernel, look,
+        api_server::{ClientCertificate, Credential},
+        files, kernel,
+        kubeconfig::{self, Identity},
+        look,
         mounts::{MountTable, Need, Process, need},
         namespaces, network, parameters,
         propagation::resolve,
@@ -35,9 +38,11 @@ pub fn node() -> NodeFacts {
 
 /// Looks at what the plan depends on.
 pub fn host(settings: &Settings) -> Result<HostFacts, FactsError> {
-    // A link to a file that is gone does not count; without the kubeconfig the kubelet does not use the certificate.
-    let certificate = settings.kubelet.root_directory.join("pki/kubelet-client-current.pem");
-    let client_certificate = certificate.is_file() && look::exists(Path::new(layout::KUBELET_KUBECONFIG));
+    // With one that has expired the kubelet bootstraps once more, and without the kubeconfig it does not use it.
+    let certificate = ClientCertificate::read(&settings.kubelet.root_directory.join(layout::CLIENT_CERTIFICATE)).ok();
+    let validity = certificate.and_then(|certificate| certificate.validity());
+    let client_certificate = validity.is_some_and(|validity| jiff::Timestamp::now() <= validity.not_after)
+        && look::exists(Path::new(layout::KUBELET_KUBECONFIG));
     Ok(HostFacts {
         node: node(),
         program: files::digest(Path::new("/proc/self/exe"))?,
@@ -128,17 +133,38 @@ fn credentials(settings: &Settings, client_certificate: bool) -> Result<Credenti
         CertificateAuthority::File(path) => Some(pem(path)?),
         CertificateAuthority::Inline(_) | CertificateAuthority::Discovered(_) => None,
     };
-    // Once the certificate is there the token's file may be gone, and should be.
-    let bootstrap_token = match &cluster.token_file {
-        Some(_) if !client_certificate => Some(bootstrap_token(cluster)?),
+    // Once the certificate is there the files may be gone, and should be.
+    let bootstrap = match &cluster.credential {
+        Some(credential) if !client_certificate => Some(identity(credential)?),
         _ => None,
     };
-    Ok(Credentials { bootstrap_token, certificate_authority })
+    Ok(Credentials { bootstrap, certificate_authority })
+}
+
+/// What the node bootstraps with, from its file or files; a certificate is one that can be used now.
+pub fn identity(credential: &JoinCredential) -> Result<Identity, FactsError> {
+    let (key, path, read) = match credential {
+        JoinCredential::TokenFile(path) => return token(path).map(Identity::Token),
+        JoinCredential::Kubeconfig(path) => {
+            ("kubeconfig-file", path, kubeconfig::identity(path).map_err(|error| error.to_string()))
+        }
+        JoinCredential::Certificate { certificate, key } => {
+            let both = files::read(certificate).and_then(|certificate| Ok((certificate, files::read(key)?)));
+            let read = both.map(|(certificate, key)| Identity::Certificate { certificate, key: Secret::new(key) });
+            ("client-certificate-file", certificate, read.map_err(|error| error.to_string()))
+        }
+    };
+    let unusable = |why: String| FactsError::Identity { key, path: path.clone(), why };
+    let identity = read.map_err(unusable)?;
+    if let Credential::Certificate(certificate) = identity.clone().credential().map_err(unusable)? {
+        certificate.check(jiff::Timestamp::now()).map_err(unusable)?;
+    }
+    Ok(identity)
 }
 
 /// The bootstrap token, from its file.
 pub fn bootstrap_token(cluster: &Cluster) -> Result<Secret<String>, FactsError> {
-    let Some(path) = &cluster.token_file else { return Err(FactsError::NoToken) };
+    let Some(path) = cluster.token_file() else { return Err(FactsError::NoToken) };
     token(path)
 }
 
@@ -160,5 +186,44 @@ fn pem(path: &Path) -> Result<String, FactsError> {
         Ok(text)
     } else {
         Err(unreadable("it holds no PEM certificate".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(directory: &Path, until: i32) -> (PathBuf, PathBuf) {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let (at, key_at) = (directory.join(format!("{until}.crt")), directory.join(format!("{until}.key")));
+        files::write(&at, params.self_signed(&key).unwrap().pem().as_bytes(), 0o600).unwrap();
+        files::write(&key_at, key.serialize_pem().as_bytes(), 0o600).unwrap();
+        (at, key_at)
+    }
+
+    #[test]
+    fn a_certificate_to_bootstrap_with_is_checked_before_anything_is_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let (good, key) = certificate(directory.path(), 2999);
+        let (old, old_key) = certificate(directory.path(), 2001);
+        let of = |certificate: &Path, key: &Path| {
+            identity(&JoinCredential::Certificate { certificate: certificate.to_owned(), key: key.to_owned() })
+        };
+        assert!(matches!(of(&good, &key).unwrap(), Identity::Certificate { .. }));
+        for (certificate, key, says) in [
+            (&old, &old_key, "it has expired at 2001-01-01"),
+            (&good, &old_key, "the key is not the certificate's"),
+            (&good, &directory.path().join("none"), "No such file"),
+            (&key, &key, "it holds no certificate"),
+        ] {
+            let said = of(certificate, key).unwrap_err().to_string();
+            assert!(said.contains(says) && said.contains("cluster.client-certificate-file"), "{said}");
+        }
+        let kubeconfig = directory.path().join("kubeconfig");
+        files::write(&kubeconfig, b"{}", 0o600).unwrap();
+        let said = identity(&JoinCredential::Kubeconfig(kubeconfig)).unwrap_err().to_string();
+        assert!(said.contains("cluster.kubeconfig-file") && said.contains("no current-context"), "{said}");
     }
 }

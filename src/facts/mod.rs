@@ -8,13 +8,13 @@ mod observed;
 use std::{net::IpAddr, path::PathBuf};
 
 pub use foreign::{Foreign, Saved, foreign};
-pub use look::{bootstrap_token, host, node, observe};
+pub use look::{bootstrap_token, host, identity, node, observe};
 pub use observed::{Activity, Footprint, Observed, UnitFacts};
 
 use crate::{
     generation::manifest::Manifest,
-    host::{files::FileError, mounts::MountTableError, systemd::SystemdError},
-    model::{Digest, Secret, UnitName},
+    host::{files::FileError, kubeconfig::Identity, mounts::MountTableError, systemd::SystemdError},
+    model::{Digest, UnitName},
 };
 
 /// Something about the host could not be found out, or a file that the configuration names is not what it should be.
@@ -35,6 +35,19 @@ pub enum FactsError {
         path.display()
     )]
     Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// What the node is to bootstrap with cannot be used.
+    #[error(
+        "cluster.{key}: {}: {why}; give a client certificate of the cluster's authority that is valid and may ask for \
+         certificates (ClusterRole system:node-bootstrapper), or a bootstrap token with cluster.token-file", path.display()
+    )]
+    Identity {
+        /// The key of the configuration.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -138,8 +151,8 @@ pub enum RootMount {
 /// What the configuration's files held. A file that is not named is `None`.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
-    /// The bootstrap token.
-    pub bootstrap_token: Option<Secret<String>>,
+    /// What the kubelet bootstraps with.
+    pub bootstrap: Option<Identity>,
     /// The cluster's authority (PEM).
     pub certificate_authority: Option<String>,
 }

@@ -4,8 +4,9 @@
 //! `failed`. So: active and running, the same main process without a restart over a window, its healthz, and what it
 //! mounts seen on the host and by the container runtime.
 //!
-//! Gap: none of this tells that the node registered: that takes the API server.
+//! None of this tells that the node registered and became Ready: that is the [`chain`], which takes the API server.
 
+pub mod chain;
 mod gate;
 mod propagation;
 mod verdict;

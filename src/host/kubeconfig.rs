@@ -1,4 +1,4 @@
-//! A kubeconfig, as far as it says who one is towards the API server.
+//! A kubeconfig, as far as it says where the API server is, whom to trust, and who one is towards it.
 //!
 //! Promise: reads only; a credential that cannot be used is named with what is wrong. Gap: neither a plugin that makes
 //! credentials (`exec`) nor a password is used.
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
+use url::Url;
 
 use super::{
     api_server::{ClientCertificate, Credential},
@@ -38,19 +39,62 @@ struct Kubeconfig {
     contexts: Vec<Named<Context>>,
     #[serde(default)]
     users: Vec<Named<User>>,
+    #[serde(default)]
+    clusters: Vec<Named<Cluster>>,
 }
 
-/// `context` or `user`, whichever it is.
+/// `context`, `user` or `cluster`, whichever it is.
 #[derive(Debug, Deserialize)]
 struct Named<T> {
     name: String,
-    #[serde(alias = "context", alias = "user")]
+    #[serde(alias = "context", alias = "user", alias = "cluster")]
     value: T,
 }
 
 #[derive(Debug, Deserialize)]
 struct Context {
     user: String,
+    #[serde(default)]
+    cluster: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Cluster {
+    server: Url,
+    certificate_authority: Option<PathBuf>,
+    certificate_authority_data: Option<String>,
+}
+
+/// Where a kubeconfig's current context leads.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The API server.
+    pub url: Url,
+    /// The authorities that may vouch for it, as PEM.
+    pub authority: Vec<u8>,
+}
+
+/// The current context's cluster.
+pub fn server(path: &Path) -> Result<Server, KubeconfigError> {
+    let wrong = |why: String| KubeconfigError::Content { path: path.to_owned(), why };
+    let (config, context) = current(&files::read_text(path)?).map_err(wrong)?;
+    let found = config.clusters.into_iter().find(|cluster| cluster.name == context.cluster);
+    let absent = || format!("there is no cluster {:?}, which the current context names", context.cluster);
+    let cluster = found.ok_or_else(absent).map_err(wrong)?.value;
+    let authority = match (cluster.certificate_authority_data, cluster.certificate_authority) {
+        (Some(data), _) => {
+            STANDARD.decode(data.trim()).map_err(|error| wrong(format!("certificate-authority-data: {error}")))?
+        }
+        (None, Some(file)) => files::read(&beside(path, &file))?,
+        (None, None) => return Err(wrong("its cluster has no certificate authority".to_owned())),
+    };
+    Ok(Server { url: cluster.server, authority })
+}
+
+/// Source: client-go, paths are relative to the file that names them.
+fn beside(path: &Path, other: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("/")).join(other)
 }
 
 #[derive(Deserialize, Default)]
@@ -71,41 +115,73 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// Who the current context's user is.
+/// Who somebody is towards an API server, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// A token.
+    Token(Secret<String>),
+    /// A client certificate and its key, as PEM.
+    Certificate {
+        /// The certificate, and those that lead to its authority.
+        certificate: Vec<u8>,
+        /// The key.
+        key: Secret<Vec<u8>>,
+    },
+}
+
+impl Identity {
+    /// The same for asking the API server with it.
+    pub fn credential(self) -> Result<Credential, String> {
+        match self {
+            Self::Token(token) => Ok(Credential::Token(token)),
+            Self::Certificate { certificate, key } => {
+                ClientCertificate::parse(&certificate, key.expose()).map(Credential::Certificate)
+            }
+        }
+    }
+}
+
+/// Who the current context's user is, for asking the API server.
 pub fn credential(path: &Path) -> Result<Credential, KubeconfigError> {
+    identity(path)?.credential().map_err(|why| KubeconfigError::Content { path: path.to_owned(), why })
+}
+
+/// Who the current context's user is.
+pub fn identity(path: &Path) -> Result<Identity, KubeconfigError> {
     let text = files::read_text(path)?;
     let wrong = |why: String| KubeconfigError::Content { path: path.to_owned(), why };
     let user = user(&text).map_err(wrong)?;
-    // Source: client-go, paths are relative to the file that names them.
-    let beside = |other: &Path| path.parent().unwrap_or(Path::new("/")).join(other);
     if let Some(token) = user.token.filter(|token| !token.is_empty()) {
-        return Ok(Credential::Token(Secret::new(token)));
+        return Ok(Identity::Token(Secret::new(token)));
     }
     if let Some(file) = user.token_file {
-        return Ok(Credential::Token(Secret::new(files::read_text(&beside(&file))?.trim().to_owned())));
+        return Ok(Identity::Token(Secret::new(files::read_text(&beside(path, &file))?.trim().to_owned())));
     }
     let pem = |data: Option<String>, file: Option<PathBuf>, what: &str| match (data, file) {
         (Some(data), _) => STANDARD.decode(data.trim()).map_err(|error| wrong(format!("{what}-data: {error}"))),
-        (None, Some(file)) => Ok(files::read(&beside(&file))?),
+        (None, Some(file)) => Ok(files::read(&beside(path, &file))?),
         (None, None) => Err(wrong(format!("its user has neither a token nor a {what}; exec plugins are not run"))),
     };
     let certificate = pem(user.client_certificate_data, user.client_certificate, "client-certificate")?;
-    let key = pem(user.client_key_data, user.client_key, "client-key")?;
-    ClientCertificate::parse(&certificate, &key).map(Credential::Certificate).map_err(wrong)
+    let key = Secret::new(pem(user.client_key_data, user.client_key, "client-key")?);
+    Ok(Identity::Certificate { certificate, key })
 }
 
 fn user(text: &str) -> Result<User, String> {
+    let (config, context) = current(text)?;
+    let user = config.users.into_iter().find(|user| user.name == context.user);
+    user.map(|user| user.value).ok_or_else(|| format!("there is no user {:?}, which the current context names", context.user))
+}
+
+fn current(text: &str) -> Result<(Kubeconfig, Context), String> {
     // The parser's message would show the line, and with it a token.
-    let config: Kubeconfig = serde_saphyr::from_str(text).map_err(|_| "it is no kubeconfig".to_owned())?;
-    let name = match config.current_context.filter(|name| !name.is_empty()) {
-        Some(name) => {
-            let context = config.contexts.into_iter().find(|context| context.name == name);
-            context.ok_or_else(|| format!("there is no context {name:?}, which is the current one"))?.value.user
-        }
-        None => return Err("it has no current-context".to_owned()),
-    };
-    let user = config.users.into_iter().find(|user| user.name == name);
-    user.map(|user| user.value).ok_or_else(|| format!("there is no user {name:?}, which the current context names"))
+    let mut config: Kubeconfig = serde_saphyr::from_str(text).map_err(|_| "it is no kubeconfig".to_owned())?;
+    let name = config.current_context.take().filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| "it has no current-context".to_owned())?;
+    let contexts = std::mem::take(&mut config.contexts);
+    let context = contexts.into_iter().find(|context| context.name == name);
+    let context = context.ok_or_else(|| format!("there is no context {name:?}, which is the current one"))?.value;
+    Ok((config, context))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod labels;
 pub mod links;
 pub mod lock;
 pub mod look;
+pub mod machine;
 pub mod moment;
 pub mod mounts;
 pub mod namespaces;

@@ -59,6 +59,19 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// A network by its first address and the length of its prefix.
+    pub fn new(base: IpAddr, length: u8) -> Result<Self, Invalid> {
+        format!("{base}/{length}").parse()
+    }
+
+    /// The network of an address that is written with the length of its prefix: of `10.244.7.1/24` it is `10.244.7.0/24`.
+    #[must_use]
+    pub fn around(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/')?;
+        let (address, length): (IpAddr, u8) = (address.parse().ok()?, length.parse().ok()?);
+        (length <= if address.is_ipv4() { 32 } else { 128 }).then(|| Self { base: mask(address, length), length })
+    }
+
     /// The first address.
     #[must_use]
     pub const fn base(self) -> IpAddr {

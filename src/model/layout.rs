@@ -27,6 +27,8 @@ pub const ASIDE: &str = ".before-hostlet";
 pub const KUBERNETES: &str = "/etc/kubernetes";
 /// The kubeconfig that the kubelet writes itself once it has its client certificate.
 pub const KUBELET_KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
+/// Below the kubelet's root directory: the link to its client certificate, with its key.
+pub const CLIENT_CERTIFICATE: &str = "pki/kubelet-client-current.pem";
 /// The kubeconfig with the bootstrap token.
 pub const BOOTSTRAP_KUBECONFIG: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 /// flannel's kubeconfig.

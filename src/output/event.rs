@@ -74,6 +74,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A link of the chain from a kubelet that runs to a Node that is Ready.
+    Reached {
+        /// Which.
+        link: String,
+        /// What was seen of it.
+        seen: String,
+    },
     /// A change was undone after a failure.
     Undone {
         /// What it was.
@@ -97,6 +104,12 @@ pub trait Sink: Send + Sync {
 
 /// A shared sink.
 pub type Events = std::sync::Arc<dyn Sink>;
+
+/// A sink that swallows everything.
+#[must_use]
+pub fn silent() -> Events {
+    std::sync::Arc::new(Silent)
+}
 
 /// Swallows everything, for callers that show nothing.
 #[derive(Debug, Clone, Copy, Default)]

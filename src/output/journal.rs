@@ -58,6 +58,7 @@ fn send(event: &Event, line: &str) {
             tracing::info!(HOSTLET_COMPONENT = component.as_str(), HOSTLET_DIGEST = digest, "{line}");
         }
         Event::Change { reason, .. } => tracing::info!(HOSTLET_REASON = reason, "{line}"),
+        Event::Reached { link, .. } => tracing::info!(HOSTLET_LINK = link, "{line}"),
         Event::Note { .. } | Event::FetchProgress { .. } => tracing::info!("{line}"),
     }
 }

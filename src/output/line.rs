@@ -29,6 +29,7 @@ pub(super) fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
             let how = if *cached { "in the cache" } else { "fetched" };
             format!("{component} {how}, sha256 {digest}")
         }
+        Event::Reached { link, seen } => format!("{link}: {seen}"),
         Event::Change { description, reason } if verbose => format!("{description} ({reason})"),
         Event::Change { description, .. } => description.clone(),
     };

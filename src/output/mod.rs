@@ -21,7 +21,7 @@ use std::{io, sync::Arc};
 use indicatif::ProgressDrawTarget;
 
 pub use escape::printable;
-pub use event::{Event, Events, Silent, Sink};
+pub use event::{Event, Events, Silent, Sink, silent};
 pub use print::{print_json, print_message, print_on_console, print_result};
 pub use result::Outcome;
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    health::chain::Readiness,
     host::files,
     model::{Component, Signature},
 };
@@ -36,6 +37,8 @@ pub enum Outcome {
     Broken,
     /// Another run holds the lock.
     Busy,
+    /// All is installed and healthy, and the Node did not become Ready in time. Nothing is undone.
+    NotReady,
     /// A signal ended the run before anything was changed.
     Interrupted,
     /// hostlet has a bug.
@@ -55,6 +58,7 @@ impl Outcome {
             Self::Restored => 5,
             Self::Broken => 6,
             Self::Busy => 7,
+            Self::NotReady => 8,
             Self::Bug => 70,
             // As shells count a program that SIGINT ended.
             Self::Interrupted => 130,
@@ -73,6 +77,7 @@ impl Outcome {
             Self::Restored => "restored",
             Self::Broken => "broken",
             Self::Busy => "busy",
+            Self::NotReady => "not-ready",
             Self::Bug => "bug",
             Self::Interrupted => "interrupted",
         }
@@ -110,6 +115,9 @@ pub struct RunResult {
     /// Who signed what is installed, by component.
     #[serde(default)]
     pub signatures: BTreeMap<Component, Signature>,
+    /// How far the Node came; none where there is no cluster, or where it was not waited for.
+    #[serde(default)]
+    pub readiness: Option<Readiness>,
 }
 
 /// What went wrong, and what to do.
@@ -154,6 +162,7 @@ impl RunResult {
             findings: Vec::new(),
             changes: Vec::new(),
             signatures: BTreeMap::new(),
+            readiness: None,
         }
     }
 }
@@ -237,12 +246,15 @@ mod tests {
 
     #[test]
     fn outcomes_are_written_as_they_are_named() {
-        use Outcome::{Broken, Bug, Busy, Differences, FetchFailed, Interrupted, Misconfigured, Refused, Restored, Success};
-        let all = [Success, Differences, Misconfigured, Refused, FetchFailed, Restored, Broken, Busy, Bug, Interrupted];
+        use Outcome::{
+            Broken, Bug, Busy, Differences, FetchFailed, Interrupted, Misconfigured, NotReady, Refused, Restored, Success,
+        };
+        let all =
+            [Success, Differences, Misconfigured, Refused, FetchFailed, Restored, Broken, Busy, NotReady, Bug, Interrupted];
         for outcome in all {
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
         }
-        assert_eq!(all.map(Outcome::exit_code), [0, 1, 2, 3, 4, 5, 6, 7, 70, 130]);
+        assert_eq!(all.map(Outcome::exit_code), [0, 1, 2, 3, 4, 5, 6, 7, 8, 70, 130]);
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use serde::Serialize;
 
-use super::{Context, Failure, Prepared, failure::Cause, prepare};
+use super::{Context, Failure, Prepared, Standing, failure::Cause, prepare, readiness};
 use crate::{
     config::{Datastore, Settings},
     fetch::Verified,
@@ -14,7 +14,7 @@ use crate::{
     model::{Artifact, Component, Digest, ObtainedFrom, Signature, UnitName, layout},
     output::Event,
     plan::Step,
-    transaction::{ChangeError, Transaction, Undo, journal::Header, started_unit},
+    transaction::{Change, ChangeError, Transaction, Undo, journal::Header, started_unit},
     uninstall,
 };
 
@@ -32,6 +32,9 @@ pub struct Installed {
     pub health: Vec<UnitHealth>,
     /// Who signed what is installed, by component.
     pub signatures: BTreeMap<Component, Signature>,
+    /// What is known of the Node.
+    #[serde(skip)]
+    pub standing: Standing,
 }
 
 /// What a unit showed at the health gate.
@@ -49,10 +52,10 @@ pub struct UnitHealth {
 }
 
 impl Installed {
-    pub(super) fn unchanged(prepared: &Prepared) -> Self {
+    pub(super) fn unchanged(prepared: &Prepared, standing: Standing) -> Self {
         let generation = prepared.observed.current.as_ref().map(|manifest| manifest.number);
         let signatures = by_component(prepared, signatures(prepared, &[]));
-        Self { changed: false, generation, changes: Vec::new(), health: Vec::new(), signatures }
+        Self { changed: false, generation, changes: Vec::new(), health: Vec::new(), signatures, standing }
     }
 }
 
@@ -62,8 +65,13 @@ pub(super) fn by_component(prepared: &Prepared, mut signatures: BTreeMap<String,
     artifacts.filter_map(|artifact| Some((artifact.component, signatures.remove(&artifact.store_name())?))).collect()
 }
 
-/// The units that this run started or restarted.
-pub(super) struct Active(pub(super) Vec<UnitName>);
+/// What runs by now.
+pub(super) struct Active {
+    /// The units that this run started or restarted.
+    pub(super) started: Vec<UnitName>,
+    /// Whether flanneld has what it needs of its Node: one that waits for it is no failure of this run.
+    pub(super) has_network: bool,
+}
 
 /// Begins the transaction: nothing before it changed anything.
 pub(super) async fn begin(context: &Context, command: &str) -> Result<Transaction, Failure> {
@@ -160,11 +168,14 @@ fn register_staging(transaction: &mut Transaction, prepared: &Prepared) -> Resul
 /// Makes the changes of the plan, one after another.
 pub(super) async fn activate(context: &Context, transaction: &mut Transaction, prepared: &Prepared) -> Result<Active, Cause> {
     context.events.emit(Event::Stage { name: "activate" });
-    let mut started = Vec::new();
+    let (mut started, mut has_network) = (Vec::new(), true);
     transaction.foresee(&prepared.plan.steps).await?;
     for step in &prepared.plan.steps {
         if context.stop.is_cancelled() {
             return Err(Cause::Interrupted);
+        }
+        if waits_for_node(&context.settings) && started_unit(&step.change).is_some_and(|unit| unit.as_str() == FLANNELD) {
+            has_network = readiness::has_network(context, matches!(step.change, Change::StartUnit { .. })).await;
         }
         let applied = tokio::select! {
             applied = transaction.apply(step) => applied,
@@ -182,7 +193,7 @@ pub(super) async fn activate(context: &Context, transaction: &mut Transaction, p
         }
         started.extend(started_unit(&step.change).filter(|unit| unit.is_service()).cloned());
     }
-    Ok(Active(started))
+    Ok(Active { started, has_network })
 }
 
 /// flanneld's unit.
@@ -237,6 +248,7 @@ pub(super) async fn commit(
         changes,
         health: health.collect(),
         signatures: BTreeMap::new(),
+        standing: Standing::NotWaited,
     })
 }
 

@@ -6,7 +6,7 @@ use crate::{
     facts::FactsError,
     fetch::{FetchError, TrustedError},
     generation::StageError,
-    health::{HealthError, Unhealthy},
+    health::{HealthError, Unhealthy, chain::Readiness},
     host::{api_server::NotDiscovered, capabilities, files::FileError, journal::quoted, lock::Held},
     mesh::MeshError,
     model::Component,
@@ -172,6 +172,9 @@ pub enum Cause {
     /// Whether a unit is healthy cannot be found out.
     #[error(transparent)]
     Health(#[from] HealthError),
+    /// The Node was Ready before, and is not Ready any more.
+    #[error("the Node was Ready before this run, and is not after it\n{0}")]
+    NotReady(Box<Readiness>),
     /// The user or systemd ended the run.
     #[error("interrupted")]
     Interrupted,
@@ -196,9 +199,9 @@ impl Failure {
             | Self::NoWayBack(NoWayBack::NoPrevious)
             | Self::PinnedForOne(_)
             | Self::StreamWithJson
-            | Self::Facts(FactsError::Token { .. } | FactsError::NoToken | FactsError::Authority { .. }) => {
-                Outcome::Misconfigured
-            }
+            | Self::Facts(
+                FactsError::Token { .. } | FactsError::NoToken | FactsError::Identity { .. } | FactsError::Authority { .. },
+            ) => Outcome::Misconfigured,
             Self::Facts(_)
             | Self::File(_)
             | Self::NotDiscovered { .. }
@@ -218,6 +221,17 @@ impl Failure {
             Self::Locked(_) => Outcome::Busy,
             Self::Interrupted => Outcome::Interrupted,
             Self::Bug(_) | Self::Rehearsal(_) => Outcome::Bug,
+        }
+    }
+
+    /// How far the Node came, where that was what failed.
+    #[must_use]
+    pub fn readiness(&self) -> Option<&Readiness> {
+        match self {
+            Self::Undone(Cause::NotReady(readiness)) | Self::LeftBehind { cause: Cause::NotReady(readiness), .. } => {
+                Some(readiness)
+            }
+            _ => None,
         }
     }
 

@@ -8,8 +8,9 @@ use std::{
 
 use super::{
     Context,
-    activate::{FLANNELD, waits_for_node},
+    activate::{Active, FLANNELD, waits_for_node},
     failure::Cause,
+    readiness,
 };
 use crate::{
     config::{Kubelet, Settings},
@@ -33,21 +34,39 @@ struct Expectations {
 }
 
 /// Sees that every unit that was started is healthy and stays so.
-pub(super) async fn gate(context: &Context, units: &[UnitName]) -> Result<Vec<Healthy>, Cause> {
+///
+/// A flanneld that waits for its Node is left to the chain, and so is one that gets no lease where there was none before: what
+/// it lacks is the cluster's to give, and no reason to tear this host down.
+pub(super) async fn gate(context: &Context, active: &Active, had_all: bool) -> Result<Vec<Healthy>, Cause> {
+    let is_watched = |unit: &&UnitName| active.has_network || unit.as_str() != FLANNELD;
+    let units: Vec<&UnitName> = active.started.iter().filter(is_watched).collect();
     if units.is_empty() {
         return Ok(Vec::new());
     }
     context.events.emit(Event::Stage { name: "health" });
     let systemd = Systemd::connect().await.map_err(ChangeError::from)?;
-    let expectations = Expectations::of(context);
-    let gates: Vec<Gate> = units.iter().map(|unit| expectations.gate(unit)).collect();
+    // What it waits for is there.
+    let expectations = Expectations { waits_for_node: false, ..Expectations::of(context) };
+    let gates: Vec<Gate> = units.into_iter().map(|unit| expectations.gate(unit)).collect();
     let all = futures_util::future::try_join_all(gates.iter().map(|gate| async {
-        health::wait(&systemd, gate).await?.map_err(|unhealthy| Cause::Unhealthy { unhealthy: Box::new(unhealthy) })
+        match health::wait(&systemd, gate).await? {
+            Ok(healthy) => Ok(Some(healthy)),
+            Err(unhealthy) if !had_all && lacks_lease(context, &gate.unit).await => {
+                let text = format!("{unhealthy}\nit has no lease yet: the chain of the Node tells more");
+                context.events.emit(Event::Warning { text });
+                Ok(None)
+            }
+            Err(unhealthy) => Err(Cause::Unhealthy { unhealthy: Box::new(unhealthy) }),
+        }
     }));
     tokio::select! {
-        healthy = all => healthy,
+        healthy = all => Ok(healthy?.into_iter().flatten().collect()),
         () = context.stop.cancelled() => Err(Cause::Interrupted),
     }
+}
+
+async fn lacks_lease(context: &Context, unit: &UnitName) -> bool {
+    unit.as_str() == FLANNELD && waits_for_node(&context.settings) && !readiness::has_lease(context).await
 }
 
 /// Sees whether what undoing started again is healthy; what is not counts as left behind. A unit that did not run before

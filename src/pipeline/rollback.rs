@@ -53,7 +53,7 @@ pub async fn rollback(configuration: &Configuration, context: impl FnOnce(Settin
     let identity = plan::identity(&context.settings, &facts.node)?;
     let artifacts: Vec<Artifact> = manifest.contents.artifacts.iter().map(Artifact::from).collect();
     let now = plan::wanted(&context.settings, &facts, &identity, &artifacts)?;
-    let wanted = plan::earlier(&manifest, copies, &facts);
+    let wanted = plan::earlier(&manifest, copies, &facts, &now);
     let current = generation::current(&context.opt)?;
     let footprint = plan::footprint(&wanted, current.as_ref());
     let observed = facts::observe(footprint, current, context.opt.clone()).await?;

@@ -8,13 +8,14 @@ use std::{
 
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, readiness::expectation};
 use crate::{
     facts::{self, Activity, Footprint, Observed},
     generation::{
         self,
         manifest::{ArtifactRecord, Manifest, Stored},
     },
+    health::chain::{self, Readiness},
     host::{
         capabilities,
         propagation::{self, Observer},
@@ -58,6 +59,8 @@ pub struct Status {
     pub units: Vec<UnitStatus>,
     /// Whether what the kubelet mounts reaches the container runtime.
     pub propagation: Propagation,
+    /// How far the Node is; none where the node runs standalone, or where that could not be asked.
+    pub readiness: Option<Readiness>,
     /// How the host differs from what was installed, hand edits included.
     pub differences: Vec<Difference>,
     /// A run was killed, and the next one will undo it first.
@@ -141,9 +144,16 @@ pub async fn status(opt: &Path, state: &Path) -> Result<Status, Failure> {
         executables,
         units,
         propagation,
+        readiness: readiness(opt).await,
         differences,
         unfinished_run,
     })
+}
+
+/// Only root may read the kubelet's certificate.
+async fn readiness(opt: &Path) -> Option<Readiness> {
+    let expectation = expectation(opt).filter(|_| capabilities::is_root())?;
+    Some(chain::look(&expectation).await)
 }
 
 fn components(records: &[ArtifactRecord], stored: &Stored) -> Vec<Installed> {
@@ -166,6 +176,7 @@ impl Status {
             executables: Vec::new(),
             units: Vec::new(),
             propagation: Propagation::Unknown("nothing is installed".to_owned()),
+            readiness: None,
             differences: Vec::new(),
             unfinished_run,
         }
@@ -200,10 +211,6 @@ fn differences(manifest: &Manifest, observed: &Observed) -> Vec<Difference> {
         add(path.display().to_string(), difference.clone());
     }
     for (path, expected) in &manifest.contents.host {
-        // The kubelet's own credentials replace the bootstrap token: its absence is as it should be.
-        if path == Path::new(layout::BOOTSTRAP_KUBECONFIG) && observed.paths.get(path) == Some(&PathState::Absent) {
-            continue;
-        }
         if let Some(difference) = expected.difference(observed.paths.get(path).unwrap_or(&PathState::Absent)) {
             add(path.display().to_string(), difference);
         }
@@ -302,6 +309,20 @@ impl fmt::Display for Status {
             Propagation::Proved(witnesses) => writeln!(f, "Mount propagation: proved; seen by {}", witnesses.join(", "))?,
             Propagation::Broken(why) => writeln!(f, "Mount propagation: BROKEN: {why}")?,
             Propagation::Unknown(why) => writeln!(f, "Mount propagation: not known: {why}")?,
+        }
+        match &self.readiness {
+            Some(Readiness { missing: None, reached, .. }) => {
+                writeln!(f, "Node: Ready")?;
+                reached.iter().try_for_each(|reached| writeln!(f, "  {}: {}", reached.link, reached.seen))?;
+            }
+            Some(readiness) => {
+                writeln!(f, "Node: NOT READY")?;
+                readiness.reached.iter().try_for_each(|reached| writeln!(f, "  {}: {}", reached.link, reached.seen))?;
+                if let Some(missing) = &readiness.missing {
+                    writeln!(f, "  {}: MISSING: {}\n    {}", missing.link, missing.found, missing.remedy)?;
+                }
+            }
+            None => {}
         }
         if self.unfinished_run {
             writeln!(f, "A run was ended in the middle; the next `hostlet install` undoes it first.")?;

@@ -102,6 +102,14 @@ impl Comparison<'_> {
                 }
             }
         }
+        for (path, content) in &wanted.transient {
+            let expected = Expected::File { digest: content.digest(), mode: 0o600 };
+            if expected.difference(self.state(path)).is_some() {
+                let purpose = wanted.purposes.get(path).copied().unwrap_or_default();
+                self.touched.insert(path.clone());
+                self.add(Change::WriteFile { path: path.clone(), content: content.clone(), mode: 0o600 }, purpose);
+            }
+        }
         for (path, reason) in &wanted.absent {
             if *self.state(path) != PathState::Absent {
                 self.add(Change::RemoveFile { path: path.clone() }, *reason);
@@ -186,6 +194,7 @@ impl Comparison<'_> {
                 !matches!(expected, Expected::Directory { .. })
                     && !self.wanted.contents.host.contains_key(*path)
                     && !self.wanted.absent.contains_key(*path)
+                    && !self.wanted.transient.contains_key(*path)
                     && *self.state(path) != PathState::Absent
             })
             .map(|(path, _)| path.clone())

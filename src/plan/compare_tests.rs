@@ -7,8 +7,9 @@ use crate::{
     config::{self, Fragment, Settings},
     facts::{Activity, Credentials, Foreign, HostFacts, KernelAbilities, NodeFacts, Observed, RootMount, UnitFacts},
     generation::manifest::{Manifest, SCHEMA, Stored},
+    host::kubeconfig::Identity,
     model::{Artifact, Component, Digest, DigestOrigin, Expected, PathState, Secret, UnitName, layout},
-    transaction::Change,
+    transaction::Content,
 };
 
 const MINIMAL: &str = r#"
@@ -41,7 +42,7 @@ fn facts() -> HostFacts {
         root_mount: RootMount::Shared,
         client_certificate: false,
         credentials: Credentials {
-            bootstrap_token: Some(Secret::new("abcdef.0123456789abcdef".to_owned())),
+            bootstrap: Some(Identity::Token(Secret::new("abcdef.0123456789abcdef".to_owned()))),
             certificate_authority: None,
         },
     }
@@ -77,6 +78,8 @@ fn installed(wanted: &Wanted) -> Observed {
     let contents = wanted.contents.clone();
     let program = (layout::PROGRAM.into(), PathState::File { digest: wanted.program, mode: 0o755, owner: (0, 0) });
     let paths = contents.host.iter().map(|(path, expected)| (path.clone(), state(expected)));
+    let transient = |content: &Content| PathState::File { digest: content.digest(), mode: 0o600, owner: (0, 0) };
+    let paths = paths.chain(wanted.transient.iter().map(|(path, content)| (path.clone(), transient(content))));
     Observed {
         paths: paths.chain([program]).collect(),
         sysctls: contents.sysctls.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect(),
@@ -297,12 +300,31 @@ fn the_token_is_not_wanted_once_the_kubelet_has_its_certificate() {
     let with_token = want(&settings(&[]), &facts());
     let later = HostFacts { client_certificate: true, credentials: Credentials::default(), ..facts() };
     let wanted = want(&settings(&[]), &later);
-    let plan = compare(&wanted, &installed(&with_token), false);
-    let removed = plan
-        .steps
-        .iter()
-        .any(|step| matches!(&step.change, Change::RemoveFile { path } if path.ends_with("bootstrap-kubelet.conf")));
-    assert!(removed && !changes(&plan).iter().any(|change| change.contains("restart")), "{plan}");
+    let observed = installed(&with_token);
+    assert!(compare(&with_token, &observed, false).is_empty(), "as long as it has none the token stays");
+    let plan = compare(&wanted, &observed, false);
+    assert_eq!(changes(&plan), ["remove /etc/kubernetes/bootstrap-kubelet.conf"], "no other generation, no restart");
+    let gone = Observed {
+        paths: observed.paths.into_iter().filter(|(path, _)| !path.ends_with("bootstrap-kubelet.conf")).collect(),
+        ..installed(&with_token)
+    };
+    assert!(compare(&wanted, &gone, false).is_empty(), "it is gone with the run that saw the certificate");
+}
+
+#[test]
+fn another_token_restarts_a_kubelet_that_has_not_joined_and_a_token_in_hostlets_directory_goes_with_the_bootstrap() {
+    let observed = installed(&want(&settings(&[]), &facts()));
+    let token = Some(Identity::Token(Secret::new("ghijkl.0123456789abcdef".to_owned())));
+    let other = HostFacts { credentials: Credentials { bootstrap: token, ..facts().credentials }, ..facts() };
+    let changes_of = |plan: &Plan| changes(plan).join("; ");
+    let plan = compare(&want(&settings(&[]), &other), &observed, false);
+    assert!(changes_of(&plan).contains("write /etc/kubernetes/bootstrap-kubelet.conf"), "{plan}");
+    assert!(changes_of(&plan).contains("restart kubelet.service") && plan.generation.is_none(), "{plan}");
+    let joined = HostFacts { client_certificate: true, ..facts() };
+    for (path, goes) in [("/etc/hostlet/bootstrap-token", true), ("/srv/token", false)] {
+        let wanted = want(&settings(&[&format!("cluster.token-file={path}")]), &joined);
+        assert_eq!(wanted.absent.contains_key(std::path::Path::new(path)), goes, "{path}");
+    }
 }
 
 #[test]

@@ -22,8 +22,11 @@ pub struct NoCredential(pub PathBuf);
 
 /// What an earlier generation wanted, with the copies of its files on the host.
 #[must_use]
-pub fn earlier(manifest: &Manifest, host_files: BTreeMap<PathBuf, Content>, facts: &HostFacts) -> Wanted {
+///
+/// What comes and goes by itself is as the configuration of now has it.
+pub fn earlier(manifest: &Manifest, host_files: BTreeMap<PathBuf, Content>, facts: &HostFacts, now: &Wanted) -> Wanted {
     let contents = manifest.contents.clone();
+    let bootstrap = &now.bootstrap;
     let mut modules = Vec::new();
     if !facts.kernel.overlay {
         modules.push(("overlay", PURPOSE));
@@ -43,8 +46,15 @@ pub fn earlier(manifest: &Manifest, host_files: BTreeMap<PathBuf, Content>, fact
         sources: BTreeMap::new(),
         files: BTreeMap::new(),
         host_files,
-        purposes: contents.host.keys().map(|path| (path.clone(), PURPOSE)).collect(),
-        absent: BTreeMap::new(),
+        purposes: contents.host.keys().chain(now.transient.keys()).map(|path| (path.clone(), PURPOSE)).collect(),
+        bootstrap: bootstrap.clone(),
+        transient: now.transient.clone(),
+        absent: now
+            .absent
+            .iter()
+            .filter(|(path, _)| bootstrap.contains(*path))
+            .map(|(path, why)| (path.clone(), *why))
+            .collect(),
         modules,
         make_shared,
         replaces: BTreeSet::new(),

@@ -75,7 +75,7 @@ impl Plan {
 #[must_use]
 pub fn footprint(wanted: &Wanted, current: Option<&Manifest>) -> Footprint {
     let mut footprint = Footprint::default();
-    footprint.paths.extend(wanted.absent.keys().cloned());
+    footprint.paths.extend(wanted.absent.keys().chain(wanted.transient.keys()).cloned());
     footprint.units.extend(wanted.replaces.iter().cloned());
     footprint.paths.insert(layout::PROGRAM.into());
     let mut add = |contents: &Contents| {

@@ -8,7 +8,8 @@ use super::{Wanted, identity, wanted};
 use crate::{
     config::{self, Fragment, Settings},
     facts::{Credentials, Foreign, HostFacts, KernelAbilities, NodeFacts, RootMount},
-    model::{Digest, Expected, Secret},
+    host::kubeconfig::Identity,
+    model::{Digest, Secret},
 };
 
 const JOINING: &str = r#"
@@ -39,16 +40,19 @@ fn facts() -> HostFacts {
         root_mount: RootMount::Shared,
         client_certificate: false,
         credentials: Credentials {
-            bootstrap_token: Some(Secret::new("abcdef.0123456789abcdef".to_owned())),
+            bootstrap: Some(Identity::Token(Secret::new("abcdef.0123456789abcdef".to_owned()))),
             certificate_authority: Some("-----BEGIN CERTIFICATE-----".to_owned()),
         },
     }
 }
 
 pub(super) fn render(text: &str) -> Wanted {
+    render_on(text, &facts())
+}
+
+fn render_on(text: &str, facts: &HostFacts) -> Wanted {
     let settings = parse(text);
-    let facts = facts();
-    wanted(&settings, &facts, &identity(&settings, &facts.node).unwrap(), &[]).unwrap()
+    wanted(&settings, facts, &identity(&settings, &facts.node).unwrap(), &[]).unwrap()
 }
 
 pub(super) fn text(wanted: &Wanted, path: &str) -> String {
@@ -93,15 +97,26 @@ fn a_joining_kubelet_is_configured_securely_and_the_users_fields_win() {
 fn the_token_is_in_the_bootstrap_kubeconfig_alone_which_is_secret() {
     let wanted = render(JOINING);
     let path = "/etc/kubernetes/bootstrap-kubelet.conf";
-    let kubeconfig = json(&wanted, path);
+    let content = &wanted.transient[Path::new(path)];
+    let kubeconfig: serde_json::Value = serde_json::from_slice(content.bytes()).unwrap();
     assert_eq!(kubeconfig["users"][0]["user"]["token"], "abcdef.0123456789abcdef");
     assert_eq!(kubeconfig["clusters"][0]["cluster"]["server"], "https://10.0.0.1:6443");
-    assert!(matches!(wanted.contents.host[Path::new(path)], Expected::File { mode: 0o600, .. }));
-    let everything_else =
-        wanted.files.values().chain(wanted.host_files.iter().filter(|(p, _)| *p != Path::new(path)).map(|(_, c)| c));
-    for content in everything_else {
+    assert!(content.is_secret() && wanted.bootstrap.contains(Path::new(path)));
+    for content in wanted.files.values().chain(wanted.host_files.values()) {
         assert!(!String::from_utf8_lossy(content.bytes()).contains("0123456789abcdef"));
     }
+}
+
+#[test]
+fn a_client_certificate_takes_the_place_of_the_token_in_the_bootstrap_kubeconfig() {
+    let identity = Identity::Certificate { certificate: b"CERT".to_vec(), key: Secret::new(b"KEY".to_vec()) };
+    let facts = HostFacts { credentials: Credentials { bootstrap: Some(identity), ..facts().credentials }, ..facts() };
+    let wanted = render_on(JOINING, &facts);
+    let content = &wanted.transient[Path::new("/etc/kubernetes/bootstrap-kubelet.conf")];
+    let kubeconfig: serde_json::Value = serde_json::from_slice(content.bytes()).unwrap();
+    let user = &kubeconfig["users"][0]["user"];
+    assert_eq!((&user["client-certificate-data"], &user["client-key-data"]), (&"Q0VSVA==".into(), &"S0VZ".into()));
+    assert!(content.is_secret() && user["token"].is_null());
 }
 
 #[test]

@@ -28,6 +28,10 @@ pub struct Wanted {
     pub host_files: BTreeMap<PathBuf, Content>,
     /// What each path outside of the generation is for.
     pub purposes: BTreeMap<PathBuf, &'static str>,
+    /// Secrets that are there for a while only, and not part of the contents: a node that has joined is no other node.
+    pub transient: BTreeMap<PathBuf, Content>,
+    /// What is needed until the node has joined, and not after it.
+    pub bootstrap: BTreeSet<PathBuf>,
     /// What must not be there, and why.
     pub absent: BTreeMap<PathBuf, &'static str>,
     /// Kernel modules that are needed now, and for what.
@@ -70,6 +74,8 @@ impl Builder {
             files: BTreeMap::new(),
             host_files: BTreeMap::new(),
             purposes: BTreeMap::new(),
+            transient: BTreeMap::new(),
+            bootstrap: BTreeSet::new(),
             absent: BTreeMap::new(),
             modules: Vec::new(),
             replaces: BTreeSet::new(),
@@ -108,6 +114,14 @@ impl Builder {
         self.0.host_files.insert(path, content);
     }
 
+    /// A secret outside of the generation that is needed for a while only.
+    pub(super) fn transient_file(&mut self, path: impl Into<PathBuf>, content: Content, purpose: &'static str) {
+        let path = path.into();
+        self.0.purposes.insert(path.clone(), purpose);
+        self.0.bootstrap.insert(path.clone());
+        self.0.transient.insert(path, content);
+    }
+
     /// What a file of somebody else's held, kept as it was.
     pub(super) fn saved_file(&mut self, path: PathBuf, content: Vec<u8>, mode: u32) {
         // What only its owner may read is shown by no plan.
@@ -130,6 +144,13 @@ impl Builder {
     /// A directory outside of the generation.
     pub(super) fn directory(&mut self, path: impl Into<PathBuf>, mode: u32, purpose: &'static str) {
         self.expect(path.into(), Expected::Directory { mode }, purpose);
+    }
+
+    /// What a node that has joined needs no more.
+    pub(super) fn bootstrapped(&mut self, path: impl Into<PathBuf>) {
+        let path = path.into();
+        self.0.bootstrap.insert(path.clone());
+        self.absent(path, "the kubelet has its client certificate and needs the token no more");
     }
 
     /// A path that must not exist.

@@ -1,10 +1,14 @@
 //! What a rehearsal without a configuration plays in: artifacts, a mirror, credentials and a configuration for them. The
-//! mirror plays the API server as well: it tells a version, and knows no Node.
+//! mirror plays the API server as well, which the stand-ins join.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{Machine, RehearseError};
-use crate::{host::process::ProcessError, model::Component, standin::Made};
+use crate::{
+    host::process::ProcessError,
+    model::Component,
+    standin::{FLANNEL_TOKEN, Made, TOKEN},
+};
 
 const TEMPLATE: &str = include_str!("configuration.toml");
 const MIRROR: &str = "127.0.0.1:8443";
@@ -54,9 +58,9 @@ pub async fn serve_stand_ins(
     );
     scene.script(&serve).await?;
     scene.write("/srv/mirror/version", version(made), 0o644).await?;
-    // Nobody looks at these; they look like what a cluster gives out.
-    scene.write("/etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n".to_owned(), 0o600).await?;
-    scene.write("/etc/hostlet/flannel-token", "a-rehearsal-has-no-service-accounts\n".to_owned(), 0o600).await?;
+    // Not in hostlet's own directory, where it would go once the node has joined: a copy may join again and again.
+    scene.write("/srv/bootstrap-token", format!("{TOKEN}\n"), 0o600).await?;
+    scene.write("/etc/hostlet/flannel-token", format!("{FLANNEL_TOKEN}\n"), 0o600).await?;
     let cgroups = scene.script("stat --file-system --format=%T /sys/fs/cgroup").await?;
     let swaps = scene.script("cat /proc/swaps").await?;
     scene.write(configuration, render(made, cgroups.trim() == "cgroup2fs", swaps.lines().count() <= 1), 0o600).await?;

@@ -1,4 +1,5 @@
-//! A flanneld that takes its lease from nobody, and otherwise starts, fails and serves as the real one does.
+//! A flanneld that carries no packets, and otherwise starts, fails and serves as the real one does. With etcd it takes its
+//! lease from nobody.
 //!
 //! Source: flannel 0.28.9, main.go, pkg/backend and pkg/trafficmngr.
 
@@ -11,10 +12,11 @@ use super::{
     Behaviour, Release,
     flags::Flags,
     flannel_table::{FLAGS, wrong_type},
+    join::Api,
     notify, say,
 };
 use crate::{
-    host::{files, process::Invocation},
+    host::{files, kubeconfig, process::Invocation},
     model::Version,
 };
 
@@ -46,8 +48,10 @@ pub(super) async fn run(arguments: &[String]) -> Result<u8, String> {
         return Err("panic: this release does not start".to_owned());
     }
     let interface = Interface::find(flags.get("iface")).await?;
-    let network = Network::read(&flags, &version)?;
-    identify(&flags)?;
+    let mut network = Network::read(&flags, &version)?;
+    if flags.is_on("kube-subnet-mgr") {
+        network.subnet = acquire_lease(&flags, &interface).await?;
+    }
     network.check_host()?;
     network.start_backend(&interface).await?;
     network.write_subnet(&flags, &interface)?;
@@ -96,6 +100,8 @@ impl Interface {
 /// What it takes of net-conf.json.
 struct Network {
     cidr: String,
+    /// Its lease: with etcd as if it were the first to ask for one.
+    subnet: String,
     nftables: bool,
     backend: Value,
 }
@@ -105,8 +111,8 @@ impl Network {
         // With etcd the real one finds it under its prefix there.
         let default = if flags.is_on("kube-subnet-mgr") { Some("/etc/kube-flannel/net-conf.json") } else { None };
         let Some(path) = flags.get("net-config-path").or(default) else {
-            let cidr = "10.244.0.0/16".to_owned();
-            return Ok(Self { cidr, nftables: false, backend: serde_json::json!({ "Type": "vxlan" }) });
+            let (cidr, subnet) = ("10.244.0.0/16".to_owned(), "10.244.0.0/24".to_owned());
+            return Ok(Self { cidr, subnet, nftables: false, backend: serde_json::json!({ "Type": "vxlan" }) });
         };
         let text = files::read_text(Path::new(path)).map_err(|error| format!("failed to read net conf: {error}"))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| format!("error parsing subnet config: {error}"))?;
@@ -123,6 +129,7 @@ impl Network {
         let cidr = value["Network"].as_str().ok_or("error parsing subnet config: please define a correct Network parameter")?;
         Ok(Self {
             cidr: cidr.to_owned(),
+            subnet: format!("{}/24", cidr.split('/').next().unwrap_or_default()),
             nftables: value["EnableNFTables"].as_bool().unwrap_or(false),
             backend: value["Backend"].clone(),
         })
@@ -161,7 +168,7 @@ impl Network {
                 let socket = UdpSocket::bind(address).await;
                 // Held until the process ends.
                 std::mem::forget(socket.map_err(|error| format!("failed to start listening on UDP socket: {error}"))?);
-                start_tunnel(&format!("{}/32", self.first_subnet()?)).await
+                start_tunnel(&format!("{}/32", self.first_address()?)).await
             }
             "host-gw" => Ok(()),
             other => Err(format!("the stand-in does not play the backend {other:?}")),
@@ -177,14 +184,14 @@ impl Network {
             let add = ["link", "add", &device, "type", "vxlan", "id", &vni, "dev", &interface.name, "local", &local, "dstport"];
             ip(&[&add[..], &[&port, "nolearning"]].concat()).await?;
         }
-        ip(&["address", "replace", &format!("{}/32", self.first_subnet()?), "dev", &device]).await?;
+        ip(&["address", "replace", &format!("{}/32", self.first_address()?), "dev", &device]).await?;
         ip(&["link", "set", &device, "up"]).await.map(drop)
     }
 
-    /// The node's subnet, a /24: as if it were the first to ask for a lease.
-    fn first_subnet(&self) -> Result<Ipv4Addr, String> {
-        let address = self.cidr.split('/').next().unwrap_or_default();
-        address.parse().map_err(|_| format!("error parsing subnet config: invalid CIDR address: {}", self.cidr))
+    /// The first address of the node's subnet.
+    fn first_address(&self) -> Result<Ipv4Addr, String> {
+        let address = self.subnet.split('/').next().unwrap_or_default();
+        address.parse().map_err(|_| format!("error parsing subnet config: invalid CIDR address: {}", self.subnet))
     }
 
     fn write_subnet(&self, flags: &Flags, interface: &Interface) -> Result<(), String> {
@@ -194,9 +201,10 @@ impl Network {
             _ => 0,
         };
         let content = format!(
-            "FLANNEL_NETWORK={}\nFLANNEL_SUBNET={}/24\nFLANNEL_MTU={}\nFLANNEL_IPMASQ={}\n",
+            "FLANNEL_NETWORK={}\nFLANNEL_SUBNET={}/{}\nFLANNEL_MTU={}\nFLANNEL_IPMASQ={}\n",
             self.cidr,
-            Ipv4Addr::from(u32::from(self.first_subnet()?) + 1),
+            Ipv4Addr::from(u32::from(self.first_address()?) + 1),
+            self.subnet.rsplit('/').next().unwrap_or("24"),
             self.backend["MTU"].as_u64().unwrap_or(interface.mtu).saturating_sub(overhead),
             flags.is_on("ip-masq"),
         );
@@ -220,17 +228,27 @@ async fn start_tunnel(address: &str) -> Result<(), String> {
     ip(&["link", "set", DEVICE, "up"]).await.map(drop)
 }
 
-/// Who it is towards its datastore: it must know, even though the stand-in never says it.
-fn identify(flags: &Flags) -> Result<(), String> {
-    if !flags.is_on("kube-subnet-mgr") {
-        return Ok(());
-    }
-    if std::env::var_os("NODE_NAME").is_none() {
+/// The Node's network, with the identity of its kubeconfig; and its Node tells the others how to reach it.
+async fn acquire_lease(flags: &Flags, interface: &Interface) -> Result<String, String> {
+    let Ok(node) = std::env::var("NODE_NAME") else {
         return Err("Failed to create SubnetManager: env variables POD_NAME and POD_NAMESPACE must be set".to_owned());
-    }
-    let kubeconfig = flags.get("kubeconfig-file").unwrap_or_default();
-    let readable = files::read(Path::new(kubeconfig));
-    readable.map(drop).map_err(|error| format!("Failed to create SubnetManager: fail to create kubernetes config: {error}"))
+    };
+    let path = Path::new(flags.get("kubeconfig-file").unwrap_or_default());
+    let unusable = |error: kubeconfig::KubeconfigError| {
+        format!("Failed to create SubnetManager: fail to create kubernetes config: {error}")
+    };
+    let (server, credential) = (kubeconfig::server(path).map_err(unusable)?, kubeconfig::credential(path).map_err(unusable)?);
+    let api = Api { server: &server, credential: &credential };
+    let failed = |error: String| format!("Error registering network: failed to acquire lease: {error}");
+    let object = api.get(&format!("/api/v1/nodes/{node}")).await.map_err(failed)?;
+    let Some(cidr) = object["spec"]["podCIDR"].as_str() else {
+        return Err(failed(format!("node {node:?} pod cidr not assigned")));
+    };
+    let annotations = serde_json::json!({ "flannel.alpha.coreos.com/kube-subnet-manager": "true",
+        "flannel.alpha.coreos.com/public-ip": interface.address.to_string() });
+    let told = serde_json::json!({ "metadata": { "annotations": annotations } });
+    api.patch(&format!("/api/v1/nodes/{node}/status"), &told).await.map_err(failed)?;
+    Ok(cidr.to_owned())
 }
 
 /// Runs ip(8); what it prints is JSON or nothing.

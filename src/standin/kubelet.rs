@@ -1,4 +1,4 @@
-//! A kubelet that registers nowhere and runs no pods, and otherwise starts, fails and serves as the real one does.
+//! A kubelet that runs no pods, and otherwise starts, joins, fails and serves as the real one does.
 //!
 //! Sources: kubernetes 1.36, cmd/kubelet/app/server.go and options.go.
 
@@ -13,7 +13,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::{Behaviour, Release, flags::Flags, notify, say};
+use super::{Behaviour, Release, flags::Flags, join::Join, notify, say};
 use crate::{
     config::{KubeletFlag, kubelet_flags, unknown_kubelet_fields},
     host::{
@@ -44,12 +44,13 @@ pub(super) async fn run(arguments: &[String]) -> Result<u8, String> {
     }
     let configuration = Configuration::read(&flags, &release)?;
     configuration.check_host(&release)?;
-    let joins = credentials(&flags)?;
+    let join = join(&flags, &configuration, &release)?;
     let root = PathBuf::from(flags.get("root-dir").unwrap_or("/var/lib/kubelet"));
     make_shared(&root).await?;
     check_runtime(&configuration.runtime).await?;
-    if joins {
+    if let Some(join) = join {
         mount_secret(&root).await?;
+        tokio::spawn(join.run());
     }
     listen(configuration.address, b"").await?;
     if let Some(address) = configuration.healthz.filter(|_| release.behaviour != Behaviour::NoHealthz) {
@@ -129,20 +130,33 @@ impl Configuration {
     }
 }
 
-/// Whether it joins a cluster. As the real one with rotateCertificates, it writes the kubeconfig at once.
-fn credentials(flags: &Flags) -> Result<bool, String> {
-    let Some(kubeconfig) = flags.get("kubeconfig") else { return Ok(false) };
-    if Path::new(kubeconfig).exists() {
-        return Ok(true);
+/// How it joins a cluster, where it does. As the real one with rotateCertificates, it writes the kubeconfig at once.
+fn join(flags: &Flags, configuration: &Configuration, release: &Release) -> Result<Option<Join>, String> {
+    let Some(kubeconfig) = flags.get("kubeconfig") else { return Ok(None) };
+    let certificates = PathBuf::from(flags.get("cert-dir").unwrap_or("/var/lib/kubelet/pki"));
+    let address = flags.get("node-ip").and_then(|addresses| addresses.split(',').next()).unwrap_or_default();
+    let hostname = || sysinfo::System::host_name().unwrap_or_default().to_lowercase();
+    let join = Join {
+        node: flags.get("hostname-override").map_or_else(hostname, str::to_owned),
+        address: address.to_owned(),
+        version: release.version.clone(),
+        kubeconfig: kubeconfig.into(),
+        bootstrap: flags.get("bootstrap-kubeconfig").unwrap_or_default().into(),
+        certificates,
+        runtime: configuration.runtime.clone(),
+        never_ready: release.behaviour == Behaviour::NeverReady,
+    };
+    if join.is_valid() {
+        return Ok(Some(join));
     }
     let Some(bootstrap) = flags.get("bootstrap-kubeconfig") else {
-        return Err(format!("invalid kubeconfig: stat {kubeconfig}: no such file or directory"));
+        return Err(format!("invalid kubeconfig: {kubeconfig} holds no client certificate that is valid"));
     };
     let text =
         files::read_text(Path::new(bootstrap)).map_err(|error| format!("unable to load bootstrap kubeconfig: {error}"))?;
     let bootstrap: Value =
         serde_json::from_str(&text).map_err(|error| format!("unable to load bootstrap kubeconfig: {error}"))?;
-    let certificate = Path::new(flags.get("cert-dir").unwrap_or("/var/lib/kubelet/pki")).join("kubelet-client-current.pem");
+    let certificate = join.certificates.join("kubelet-client-current.pem");
     let kubeconfig_content = json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -154,7 +168,7 @@ fn credentials(flags: &Flags) -> Result<bool, String> {
             "user": { "client-certificate": certificate, "client-key": certificate } }],
     });
     files::write(Path::new(kubeconfig), kubeconfig_content.to_string().as_bytes(), 0o600).map_err(|error| error.to_string())?;
-    Ok(true)
+    Ok(Some(join))
 }
 
 /// Makes the root directory's mount shared in its own namespace, and only there; a bind of its own where it has none.

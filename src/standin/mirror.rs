@@ -1,5 +1,5 @@
-//! A mirror of the projects' servers: files over HTTPS, with an authority of its own, and with faults on demand. It plays
-//! the API server, too, as far as its directory has what that would answer: `version`, `api/v1/nodes/<name>`.
+//! A mirror of the projects' servers: files over HTTPS, with an authority of its own, and with faults on demand. The API server
+//! ([`super::api_server`]) listens at the same address; its `version` is a file of the mirror's.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,12 @@ use tokio_rustls::{
     },
 };
 
-use super::{flags::Flags, notify::notify, say};
+use super::{
+    api_server::{AnyClient, Cluster, Request},
+    flags::Flags,
+    notify::notify,
+    say,
+};
 use crate::host::files;
 
 /// In the mirror's directory: a JSON object of paths (`/kubelet/...`) and the fault that each is served with. Read for each
@@ -43,6 +48,9 @@ pub enum MirrorError {
     /// The authority or the certificate could not be made.
     #[error("making a certificate for the mirror: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// The API server could not be set up with them.
+    #[error("setting up the API server: {0}")]
+    ApiServer(String),
     /// TLS does not take them.
     #[error("setting up TLS for the mirror: {0}")]
     Tls(#[from] tokio_rustls::rustls::Error),
@@ -92,15 +100,22 @@ pub(super) async fn run(arguments: &[String]) -> Result<(), MirrorError> {
     let listener = TcpListener::bind(&address).await.map_err(failed)?;
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
     let (config, authority) = identity(host)?;
+    let pem = authority.pem();
+    let cluster = Arc::new(Cluster::new(&directory, authority).map_err(MirrorError::ApiServer)?);
     // Whoever waits for this file finds the mirror listening.
-    files::write(Path::new(needed("ca-out")?), authority.as_bytes(), 0o644)?;
+    files::write(Path::new(needed("ca-out")?), pem.as_bytes(), 0o644)?;
     notify("READY=1");
     let acceptor = TlsAcceptor::from(Arc::new(config));
     loop {
         let (stream, _) = listener.accept().await.map_err(failed)?;
-        let (acceptor, directory) = (acceptor.clone(), Arc::clone(&directory));
+        let (acceptor, directory, cluster) = (acceptor.clone(), Arc::clone(&directory), Arc::clone(&cluster));
         tokio::spawn(async move {
-            let served = async { serve(acceptor.accept(stream).await?, &directory).await };
+            let served = async {
+                let stream = acceptor.accept(stream).await?;
+                let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let certificate = certificates.first().map(|certificate| certificate.to_vec());
+                serve(stream, certificate, &directory, &cluster).await
+            };
             if let Err(error) = served.await {
                 say(&format!("mirror: {error}"));
             }
@@ -108,8 +123,8 @@ pub(super) async fn run(arguments: &[String]) -> Result<(), MirrorError> {
     }
 }
 
-/// A certificate for a host, and the authority that signed it, as PEM.
-fn identity(host: &str) -> Result<(ServerConfig, String), MirrorError> {
+/// A certificate for a host, and the authority that signed it.
+fn identity(host: &str) -> Result<(ServerConfig, CertifiedIssuer<'static, KeyPair>), MirrorError> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "hostlet rehearsal");
@@ -119,15 +134,20 @@ fn identity(host: &str) -> Result<(ServerConfig, String), MirrorError> {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::new(AnyClient::of(&authority).map_err(MirrorError::ApiServer)?))
         .with_single_cert(vec![certificate.der().clone()], key)?;
-    Ok((config, authority.pem()))
+    Ok((config, authority))
 }
 
 /// One request on one connection, which is then closed.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, directory: &Path) -> std::io::Result<()> {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    certificate: Option<Vec<u8>>,
+    directory: &Path,
+    cluster: &Cluster,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let (mut target, mut head, mut start) = (String::new(), false, 0);
+    let (mut request, mut start, mut length) = (Request { certificate, ..Request::default() }, 0, 0);
     for number in 0.. {
         let mut line = String::new();
         if stream.read_line(&mut line).await? == 0 || line.trim().is_empty() {
@@ -135,14 +155,33 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, directory: &Path) ->
         }
         if number == 0 {
             let mut words = line.split_whitespace();
-            head = words.next() == Some("HEAD");
-            words.next().unwrap_or("/").clone_into(&mut target);
-        } else if let Some(("range", range)) =
-            line.to_ascii_lowercase().split_once(':').map(|(name, value)| (name, value.trim()))
+            words.next().unwrap_or("GET").clone_into(&mut request.method);
+            words.next().unwrap_or("/").clone_into(&mut request.target);
+        } else if let Some((name, value)) = line.split_once(':').map(|(name, value)| (name.to_ascii_lowercase(), value.trim()))
         {
-            start = range.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse().ok()).unwrap_or(0);
+            match name.as_str() {
+                "range" => {
+                    start =
+                        value.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse().ok()).unwrap_or(0);
+                }
+                "content-length" => length = value.parse().unwrap_or(0),
+                "content-type" => value.clone_into(&mut request.content_type),
+                "authorization" => value.clone_into(&mut request.authorization),
+                "accept" => value.clone_into(&mut request.accept),
+                _ => {}
+            }
         }
     }
+    if Cluster::has(&request.target) && fault(directory, &request.target).is_none() {
+        // Objects of a node are small.
+        request.body.resize(length.min(1 << 20), 0);
+        stream.read_exact(&mut request.body).await?;
+        let answer = cluster.answer(&request);
+        say(&format!("api server: {} {}: {}", request.method, request.target, answer.status));
+        respond(&mut stream, answer.status, "Content-Type: application/json\r\n", &answer.body).await?;
+        return stream.shutdown().await;
+    }
+    let (target, head) = (request.target, request.method == "HEAD");
     say(&format!("mirror: {} {target} from byte {start}", if head { "HEAD" } else { "GET" }));
     answer(&mut stream, directory, &target, head, start).await?;
     stream.shutdown().await
@@ -173,10 +212,7 @@ async fn answer(
         None => None,
     };
     let Some(mut file) = file else {
-        // As an API server says it.
-        let status = br#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}"#;
-        let body: &[u8] = if target.starts_with("/api/") { status } else { b"no such file\n" };
-        return respond(stream, "404 Not Found", "", body).await;
+        return respond(stream, "404 Not Found", "", b"no such file\n").await;
     };
     let length = file.metadata().await?.len();
     let start = start.min(length);

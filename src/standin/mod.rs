@@ -1,19 +1,23 @@
 //! Stand-ins for the programs that hostlet installs, for rehearsals and tests: hostlet's own executable plays them.
 //!
 //! They do what matters to hostlet and what the real ones do too: read their flags and configuration, notify systemd, bind
-//! their ports, mount secrets, make devices. What they never do is talk to an API server or run a pod. They refuse to run
+//! their ports, mount secrets, make devices, and join a cluster, for which one plays the API server. What they never do is
+//! run a pod. They refuse to run
 //! where there is no rehearsal. Each artifact ends with a [`Release`]: the version it plays, and how it misbehaves.
 
+mod api_server;
 mod artifacts;
 mod flags;
 mod flannel_cni;
 pub(crate) mod flannel_table;
 mod flanneld;
+mod join;
 mod kubelet;
 mod mirror;
 mod notify;
 mod release;
 
+pub(crate) use api_server::{FLANNEL_TOKEN, TOKEN};
 pub use artifacts::{DEBIAN_PLUGINS, Made, Versions, make_artifacts};
 pub use mirror::{FAULTS, MirrorError};
 pub use release::{Behaviour, Release};

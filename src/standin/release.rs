@@ -45,6 +45,8 @@ pub enum Behaviour {
     Hang,
     /// Is ready without ever serving its health endpoint.
     NoHealthz,
+    /// Runs and is healthy, and says of its Node that it is not Ready.
+    NeverReady,
     /// Is ready after so many seconds.
     SlowReady(u64),
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use hostlet::{
-    config::{CertificateAuthority, Cluster},
+    config::{CertificateAuthority, Cluster, JoinCredential},
     preflight::Subject,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
@@ -204,10 +204,11 @@ pub(crate) fn subject_of(server: &str, authority: &Authority) -> Subject {
     subject.settings.cluster = Some(Cluster {
         server: server.parse().unwrap(),
         certificate_authority: CertificateAuthority::Inline(authority.pem()),
-        token_file: None,
+        credential: None,
         dns: Vec::new(),
         domain: "cluster.local".to_owned(),
         service_cidr: None,
+        ready_timeout: Cluster::READY_TIMEOUT,
     });
     subject
 }
@@ -217,7 +218,7 @@ pub(crate) fn subject_with_token(server: &str, authority: &Authority) -> Subject
     let path = std::path::Path::new("/mnt/host/token");
     std::fs::write(path, "abcdef.0123456789abcdef\n").unwrap();
     let mut subject = subject_of(server, authority);
-    subject.settings.cluster.as_mut().unwrap().token_file = Some(path.to_owned());
+    subject.settings.cluster.as_mut().unwrap().credential = Some(JoinCredential::TokenFile(path.to_owned()));
     subject
 }
 

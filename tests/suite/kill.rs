@@ -20,6 +20,9 @@ const OWN: &[&str] = &[
     "/etc/hostlet/hostlet.d/60-other.toml",
     "/tmp",
     "/var/lib/kubelet/pods",
+    // The kubelet joins beside the run, and gets its certificate when it gets it.
+    "/var/lib/kubelet/pki",
+    "/etc/kubernetes/bootstrap-kubelet.conf",
     // systemd hears of mounts a while after they were made, up to a second when there are many.
     "var-lib-kubelet-pods",
     "/opt/hostlet/generations/1/manifest.json",
@@ -203,8 +206,9 @@ impl Scene {
     }
 }
 
-/// Where preflight looks, it waits for what a busy machine answers late: that is not what these tests are about.
+/// Where preflight looks, it waits for what a busy machine answers late: that is not what these tests are about, and neither
+/// is the Node.
 pub(crate) fn patient<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     let looks = matches!(arguments[0], "install" | "upgrade");
-    arguments.iter().copied().chain(["--wait", "60s"].into_iter().filter(|_| looks)).collect()
+    arguments.iter().copied().chain(["--wait", "60s", "--no-wait"].into_iter().filter(|_| looks)).collect()
 }

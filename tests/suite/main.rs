@@ -45,6 +45,7 @@ mod ns_unmount;
 mod preflight_cases;
 mod signature;
 mod sys_adopt;
+mod sys_chain;
 mod sys_cloud_init;
 mod sys_cni;
 mod sys_downtime;

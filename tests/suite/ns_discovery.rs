@@ -8,7 +8,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use hostlet::{
-    config::CertificateAuthority,
+    config::{CertificateAuthority, JoinCredential},
     model::Digest,
     output::Silent,
     pipeline::{self, Context, Failure},
@@ -117,7 +117,7 @@ fn ns_each_thing_that_could_be_wrong_with_a_discovery_is_told_and_trusted_by_nob
         fails(node(&between, hash), "apiserver", "has a certificate that the configured authority did not sign");
         let server = cluster(&authority, (200, String::new()));
         let mut without = node(&server, hash);
-        without.settings.cluster.as_mut().unwrap().token_file = Some("/mnt/none".into());
+        without.settings.cluster.as_mut().unwrap().credential = Some(JoinCredential::TokenFile("/mnt/none".into()));
         fails(without, "apiserver", "there is none that can be read");
     });
 }
@@ -154,12 +154,12 @@ fn ns_an_installation_discovers_once_and_goes_by_its_generation_afterwards() {
         fs::write(opt.join("current/etc/ca.crt"), &discovered).unwrap();
         let mut later = subject.clone();
         let cluster = later.settings.cluster.as_mut().unwrap();
-        (cluster.server, cluster.token_file) = ("https://127.0.0.1:1".parse().unwrap(), None);
+        (cluster.server, cluster.credential) = ("https://127.0.0.1:1".parse().unwrap(), None);
         assert_eq!(settle(&context(&later, opt)).unwrap(), discovered);
         let cluster = later.settings.cluster.as_mut().unwrap();
         // Another hash makes it ask again, and an API server that is not there is told.
         cluster.certificate_authority = CertificateAuthority::Discovered(vec![hash_of(&other)]);
-        cluster.token_file.clone_from(&subject.settings.cluster.as_ref().unwrap().token_file);
+        cluster.credential.clone_from(&subject.settings.cluster.as_ref().unwrap().credential);
         let error = settle(&context(&later, opt)).unwrap_err();
         assert_eq!(error.outcome().exit_code(), 3);
         assert!(error.to_string().contains("nothing listens there"), "{error}");

@@ -55,10 +55,14 @@ async fn sys_a_fresh_install_brings_both_units_up_and_a_second_one_touches_nothi
     let active = machine.expect(&["systemctl", "is-active", "kubelet.service", "flanneld.service"]).await.unwrap();
     assert_eq!(active, "active\nactive\n");
     let modes = machine
-        .expect(&["stat", "-c", "%a %n", "/etc/kubernetes/bootstrap-kubelet.conf", "/etc/kubernetes/flannel.conf"])
+        .script(
+            "stat -c '%a %n' /etc/kubernetes/flannel.conf /etc/kubernetes/kubelet.conf
+            stat -Lc '%a %n' /var/lib/kubelet/pki/kubelet-client-current.pem; test ! -e /etc/kubernetes/bootstrap-kubelet.conf",
+        )
         .await
         .unwrap();
     assert!(modes.lines().all(|line| line.starts_with("600 ")), "{modes}");
+    assert!(output.stdout.contains("The Node is Ready (kubelet v1.36.4)"), "{output}");
 
     let status = machine.expect(&[HOSTLET, "status", "--output", "json"]).await.unwrap();
     let status: Value = serde_json::from_str(status.lines().last().unwrap()).unwrap();
@@ -130,7 +134,7 @@ async fn from_a_bundle_without_any_route(machine: &Machine) {
 #[tokio::test]
 async fn sys_no_secret_is_seen_in_arguments_logs_plan_json_or_journal() {
     let machine = scene().await;
-    let token = machine.read("/etc/hostlet/bootstrap-token").await.unwrap();
+    let token = machine.read("/srv/bootstrap-token").await.unwrap();
     let (id, secret) = token.trim().split_once('.').unwrap();
     let plan = machine.run(&[HOSTLET, "plan", "--output", "json"]).await.unwrap();
     let installed = install(&machine, &["-v", "--output", "json"]).await;
@@ -147,8 +151,8 @@ async fn sys_no_secret_is_seen_in_arguments_logs_plan_json_or_journal() {
     ] {
         assert!(!text.contains(secret) && !text.contains(&format!("{id}.")), "{place}: {text}");
     }
-    let kubeconfig = machine.read("/etc/kubernetes/bootstrap-kubelet.conf").await.unwrap();
-    assert!(kubeconfig.contains(secret), "the kubelet does get it");
+    let joined = machine.script("readlink /var/lib/kubelet/pki/kubelet-client-current.pem").await.unwrap();
+    assert!(joined.contains("/kubelet-client-"), "the kubelet did get it: {joined}");
 }
 
 #[tokio::test]
@@ -308,11 +312,11 @@ async fn sys_an_unfit_host_is_refused_with_what_to_do_and_stays_as_it_is() {
     assert_refused(&machine, &before, &install(&machine, &[]).await, 3, &["/opt/hostlet"]).await;
     machine.script("umount /opt/hostlet && rmdir /opt/hostlet").await.unwrap();
     // No token.
-    machine.script("mv /etc/hostlet/bootstrap-token /etc/hostlet/elsewhere").await.unwrap();
+    machine.script("mv /srv/bootstrap-token /srv/elsewhere").await.unwrap();
     let before = snapshot(&machine).await;
-    let said = ["/etc/hostlet/bootstrap-token", "kubeadm token create"];
+    let said = ["/srv/bootstrap-token", "kubeadm token create"];
     assert_refused(&machine, &before, &install(&machine, &[]).await, 2, &said).await;
-    machine.script("mv /etc/hostlet/elsewhere /etc/hostlet/bootstrap-token").await.unwrap();
+    machine.script("mv /srv/elsewhere /srv/bootstrap-token").await.unwrap();
     // Not root: the result file is root's, so it stays as it was.
     let output = machine.run(&["setpriv", "--reuid=65534", "--clear-groups", HOSTLET, "install"]).await.unwrap();
     assert_eq!(output.status.code(), Some(3), "{output}");

@@ -1,12 +1,18 @@
 //! `[cluster]`
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::kubelet::within;
 
 use crate::{
     config::{
         problems::Problems,
         raw::RawCluster,
-        settings::{CertificateAuthority, Cluster},
+        settings::{CertificateAuthority, Cluster, JoinCredential},
     },
     model::{Cidr, Digest},
 };
@@ -17,9 +23,14 @@ pub(super) fn cluster(raw: RawCluster, problems: &mut Problems<'_>) -> Option<Cl
     let ca_text = problems.value(raw.ca);
     let ca_hashes = problems.list(raw.ca_hash.0).into_iter().map(|(hash, _)| hash.0).collect();
     let token_file = problems.value(raw.token_file).map(|path| path.0);
+    let kubeconfig = problems.value(raw.kubeconfig_file).map(|path| path.0);
+    let certificate = problems.value(raw.client_certificate_file).map(|path| path.0);
+    let key = problems.value(raw.client_key_file).map(|path| path.0);
     let dns: Vec<IpAddr> = problems.list(raw.dns.0).into_iter().map(|(address, _)| address.0).collect();
     let domain = problems.value(raw.domain).map_or_else(|| "cluster.local".to_owned(), |domain| domain.0);
     let service_cidr = problems.value(raw.service_cidr);
+    let (least, most) = (Duration::from_secs(1), Duration::from_hours(24));
+    let ready_timeout = within(raw.ready_timeout, Cluster::READY_TIMEOUT, least, most, problems);
     if !problems.mentioned("cluster") {
         return None;
     }
@@ -30,8 +41,44 @@ pub(super) fn cluster(raw: RawCluster, problems: &mut Problems<'_>) -> Option<Cl
     in_one_place(problems, "cluster.dns", "kubelet.config.clusterDNS");
     in_one_place(problems, "cluster.domain", "kubelet.config.clusterDomain");
     let certificate_authority = authority(ca_file, ca_text, ca_hashes, token_file.is_some(), problems);
+    let credential = credential(token_file, kubeconfig, certificate.zip(key), problems);
     let dns = if dns.is_empty() { vec![default_dns(service_cidr)] } else { dns };
-    Some(Cluster { server: server?.0, certificate_authority: certificate_authority?, token_file, dns, domain, service_cidr })
+    Some(Cluster {
+        server: server?.0,
+        certificate_authority: certificate_authority?,
+        credential,
+        dns,
+        domain,
+        service_cidr,
+        ready_timeout,
+    })
+}
+
+/// At most one of the three ways.
+fn credential(
+    token_file: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
+    certificate: Option<(PathBuf, PathBuf)>,
+    problems: &mut Problems<'_>,
+) -> Option<JoinCredential> {
+    let mentioned = |problems: &Problems<'_>, key: &str| problems.mentioned(&format!("cluster.{key}"));
+    for (given, lacking) in [("client-certificate-file", "client-key-file"), ("client-key-file", "client-certificate-file")] {
+        if mentioned(problems, given) && !mentioned(problems, lacking) {
+            let problem = problems.add_at_key(&[&format!("cluster.{given}")], format!("{given} is given without {lacking}"));
+            problem.help.push("give both: the certificate, and the key that it is for".to_owned());
+        }
+    }
+    let keys = ["token-file", "kubeconfig-file", "client-certificate-file"];
+    let given: Vec<&str> = keys.into_iter().filter(|key| mentioned(problems, key)).collect();
+    if let [.., last] = given.as_slice()
+        && given.len() > 1
+    {
+        let message = format!("{} are given, and a node bootstraps with one of them", given.join(" and "));
+        problems.add_at_key(&[&format!("cluster.{last}")], message).help.push("give exactly one of them".to_owned());
+        return None;
+    }
+    let certificate = certificate.map(|(certificate, key)| JoinCredential::Certificate { certificate, key });
+    token_file.map(JoinCredential::TokenFile).or(kubeconfig.map(JoinCredential::Kubeconfig)).or(certificate)
 }
 
 /// Exactly one of the three ways.

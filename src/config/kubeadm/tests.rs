@@ -51,7 +51,7 @@ fn a_pasted_join_command_becomes_a_configuration() {
         assert_eq!(cluster.server.as_str(), "https://10.0.1.1:6443/", "{command}");
         assert!(matches!(&cluster.certificate_authority, CertificateAuthority::Discovered(hashes) if hashes.len() == 1));
         assert_eq!(join.token().unwrap().expose(), "abcdef.0123456789abcdef");
-        assert_eq!(cluster.token_file.unwrap().to_str(), Some("/etc/hostlet/bootstrap-token"));
+        assert_eq!(cluster.token_file().unwrap().to_str(), Some("/etc/hostlet/bootstrap-token"));
     }
 }
 

@@ -2,9 +2,25 @@ use std::{net::IpAddr, path::Path, time::Duration};
 
 use super::{accepted, fragment, with};
 use crate::{
-    config::{self, Backend, CertificateAuthority, Datastore, FlannelIdentity, Fragment, Role},
+    config::{self, Backend, CertificateAuthority, Datastore, FlannelIdentity, Fragment, JoinCredential, Role},
     model::{Architecture, Component, DigestOrigin, Port, Protocol, Version},
 };
+
+#[test]
+fn a_node_bootstraps_with_a_token_a_kubeconfig_or_a_client_certificate() {
+    let credential = |lines: &str| {
+        let text = format!("[cluster]\nserver = \"https://10.0.1.1\"\nca-file = \"/ca\"\n{lines}\n[flannel]\nenabled = false");
+        accepted(&text).cluster.unwrap()
+    };
+    assert_eq!(credential("").credential, None);
+    let token = credential("token-file = \"/etc/hostlet/bootstrap-token\"");
+    assert_eq!(token.own_credentials().collect::<Vec<_>>(), [std::path::Path::new("/etc/hostlet/bootstrap-token")]);
+    let kubeconfig = credential("kubeconfig-file = \"/srv/bootstrap.conf\"\nready-timeout = \"90s\"");
+    assert_eq!(kubeconfig.credential, Some(JoinCredential::Kubeconfig("/srv/bootstrap.conf".into())));
+    assert_eq!((kubeconfig.own_credentials().count(), kubeconfig.ready_timeout.as_secs()), (0, 90));
+    let certificate = credential("client-certificate-file = \"/c\"\nclient-key-file = \"/k\"").credential;
+    assert_eq!(certificate, Some(JoinCredential::Certificate { certificate: "/c".into(), key: "/k".into() }));
+}
 
 #[test]
 fn the_minimal_configuration_has_sensible_defaults_for_the_rest() {

@@ -30,6 +30,10 @@ fn the_example_shows_the_defaults() {
         (format!("{:?}", shown.kubelet.root_directory), format!("{:?}", plain.kubelet.root_directory)),
         (format!("{:?}", shown.kubelet.health_timeout), format!("{:?}", plain.kubelet.health_timeout)),
         (format!("{:?}", shown.kubelet.stable_window), format!("{:?}", plain.kubelet.stable_window)),
+        (
+            format!("{:?}", shown.cluster.as_ref().unwrap().ready_timeout),
+            format!("{:?}", plain.cluster.as_ref().unwrap().ready_timeout),
+        ),
         (format!("{:?}", shown.sources.attempts), format!("{:?}", plain.sources.attempts)),
         (format!("{:?}", shown.sources.minimum_rate), format!("{:?}", plain.sources.minimum_rate)),
         (format!("{:?}", shown.sources.stall_timeout), format!("{:?}", plain.sources.stall_timeout)),

@@ -27,7 +27,8 @@ fn a_problem_is_shown_with_its_line_and_what_is_allowed() {
                     7 | sever = \"https://10.0.1.1:6443\"\n   \
                     | ^^^^^\n  \
                     did you mean \"server\"?\n  \
-                    allowed here: server, ca-file, ca, ca-hash, token-file, dns, domain, service-cidr";
+                    allowed here: server, ca-file, ca, ca-hash, token-file, kubeconfig-file, client-certificate-file, \
+                    client-key-file, dns, domain, service-cidr, ready-timeout";
     assert_eq!(shown, expected);
 }
 
@@ -101,6 +102,12 @@ fn the_clusters_values_are_refused_with_what_is_allowed() {
         &format!("\"{}\"", "a1".repeat(32)),
         &["sha256: and 64 hexadecimal characters"],
     );
+    let join = |lines: &str| alone(&format!("ca-file = \"/ca\"\n{lines}"));
+    let both = join("token-file = \"/t\"\nkubeconfig-file = \"/k\"");
+    refused(&both, "kubeconfig-file", &["token-file and kubeconfig-file are given", "exactly one"]);
+    refused(&join("client-key-file = \"/k\""), "client-key-file", &["without client-certificate-file", "give both"]);
+    refused(&join("client-certificate-file = \"/c\""), "client-certificate-file", &["without client-key-file"]);
+    refused(&join("ready-timeout = 0"), "0", &["from 1s"]);
     refused(&minimal().replace("ca-file", "#"), "cluster", &["no certificate authority", "ca-file = "]);
     refused(&minimal().replace("server", "#"), "cluster", &["no server", "server = \"https://"]);
     refused(&minimal().replace("ca-file", "ca"), "ca", &["not a PEM certificate", "belongs into ca-file"]);

@@ -7,14 +7,33 @@ use serde::Deserialize;
 use crate::model::Version;
 
 /// A Node: whether it is Ready, and which machine it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
     /// Its condition `Ready` is true.
     pub is_ready: bool,
+    /// That condition, where it has one.
+    pub ready: Option<Condition>,
+    /// The networks of its pods, one of each family.
+    pub pod_cidrs: Vec<String>,
+    /// What the kubelet says its version is: `v1.36.4`.
+    pub kubelet_version: String,
     /// The machine behind it.
     pub system: SystemInfo,
     /// Its addresses in the cluster (`InternalIP`).
     pub addresses: Vec<String>,
+}
+
+/// One of a Node's conditions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// In one word.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// When the kubelet last said so, as it wrote it.
+    pub heartbeat: String,
 }
 
 /// NodeSystemInfo, as far as it tells machines apart. What is not known is empty.
@@ -106,7 +125,18 @@ struct ObjectMeta {
 struct Object {
     kind: String,
     #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
     status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Spec {
+    #[serde(rename = "podCIDR")]
+    pod_cidr: String,
+    #[serde(rename = "podCIDRs")]
+    pod_cidrs: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -114,28 +144,57 @@ struct Object {
 struct Status {
     conditions: Vec<Typed>,
     addresses: Vec<Typed>,
-    node_info: SystemInfo,
+    node_info: NodeInfo,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct NodeInfo {
+    #[serde(flatten)]
+    system: SystemInfo,
+    kubelet_version: String,
 }
 
 /// A condition or an address.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct Typed {
     #[serde(rename = "type")]
     kind: String,
     status: String,
     address: String,
+    reason: String,
+    message: String,
+    last_heartbeat_time: Option<String>,
 }
 
-pub(super) fn node(body: &[u8]) -> Option<Node> {
-    let object: Object = serde_json::from_slice(body).ok().filter(|object: &Object| object.kind == "Node")?;
-    let status = object.status;
-    Some(Node { is_ready: status.is_ready(), addresses: status.internal_ips(), system: status.node_info })
+/// A Node, as JSON.
+#[must_use]
+pub fn node(body: &[u8]) -> Option<Node> {
+    let Object { spec, status, .. } = serde_json::from_slice(body).ok().filter(|object: &Object| object.kind == "Node")?;
+    let pod_cidrs = if spec.pod_cidrs.is_empty() { vec![spec.pod_cidr] } else { spec.pod_cidrs };
+    Some(Node {
+        is_ready: status.is_ready(),
+        ready: status.ready().map(|ready| Condition {
+            status: ready.status.clone(),
+            reason: ready.reason.clone(),
+            message: ready.message.clone(),
+            heartbeat: ready.last_heartbeat_time.clone().unwrap_or_default(),
+        }),
+        pod_cidrs: pod_cidrs.into_iter().filter(|cidr| !cidr.is_empty()).collect(),
+        addresses: status.internal_ips(),
+        kubelet_version: status.node_info.kubelet_version,
+        system: status.node_info.system,
+    })
 }
 
 impl Status {
+    fn ready(&self) -> Option<&Typed> {
+        self.conditions.iter().find(|condition| condition.kind == "Ready")
+    }
+
     fn is_ready(&self) -> bool {
-        self.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+        self.ready().is_some_and(|ready| ready.status == "True")
     }
 
     fn internal_ips(&self) -> Vec<String> {
@@ -179,13 +238,29 @@ mod tests {
     #[test]
     fn a_node_is_ready_by_its_condition_and_known_by_its_machine() {
         let found = node(
-            br#"{"kind":"Node","apiVersion":"v1","metadata":{"name":"node-07"},"status":{
+            br#"{"kind":"Node","apiVersion":"v1","metadata":{"name":"node-07"},
+                "spec":{"podCIDR":"10.244.7.0/24","podCIDRs":["10.244.7.0/24"]},"status":{
                 "addresses":[{"type":"InternalIP","address":"10.0.1.7"},{"type":"Hostname","address":"node-07"}],
-                "conditions":[{"type":"MemoryPressure","status":"False"},{"type":"Ready","status":"True"}],
+                "conditions":[{"type":"MemoryPressure","status":"False"},{"type":"Ready","status":"True","reason":"KubeletReady",
+                    "message":"kubelet is posting ready status","lastHeartbeatTime":"2026-11-25T09:00:00Z"}],
                 "nodeInfo":{"machineID":"ab","systemUUID":"CD","bootID":"ef","kubeletVersion":"v1.36.4"}}}"#,
         );
         let system = SystemInfo { machine_id: "ab".into(), system_uuid: "CD".into(), boot_id: "ef".into() };
-        assert_eq!(found, Some(Node { is_ready: true, system, addresses: vec!["10.0.1.7".to_owned()] }));
+        let ready = Condition {
+            status: "True".into(),
+            reason: "KubeletReady".into(),
+            message: "kubelet is posting ready status".into(),
+            heartbeat: "2026-11-25T09:00:00Z".into(),
+        };
+        let expected = Node {
+            is_ready: true,
+            ready: Some(ready),
+            pod_cidrs: vec!["10.244.7.0/24".into()],
+            kubelet_version: "v1.36.4".into(),
+            system,
+            addresses: vec!["10.0.1.7".into()],
+        };
+        assert_eq!(found, Some(expected));
         assert_eq!(node(br#"{"kind":"Status","code":404}"#), None);
         assert!(!node(br#"{"kind":"Node"}"#).unwrap().is_ready);
     }

@@ -13,6 +13,7 @@ mod connection;
 mod dial;
 mod discovery;
 mod exchange;
+mod signing_request;
 mod trust;
 
 use std::{io, net::SocketAddr, sync::Mutex, time::Duration};
@@ -23,9 +24,11 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-pub use answer::{ListedNode, Node, SystemInfo};
+pub use answer::{Condition, ListedNode, Node, SystemInfo, node};
 pub use connection::Call;
 pub use discovery::{NotDiscovered, discover, pinned};
+pub(crate) use signing_request::subject;
+pub use signing_request::{KUBELET_CLIENT, Listed, SigningRequest, State, signing_requests};
 pub use trust::{ClientCertificate, UnusableCertificate};
 
 use super::resolver::Unresolved;

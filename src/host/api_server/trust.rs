@@ -11,6 +11,7 @@ use rustls::{
     },
     crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    sign::CertifiedKey,
 };
 use url::{Host, Url};
 
@@ -40,6 +41,26 @@ impl ClientCertificate {
     pub fn read(path: &Path) -> Result<Self, UnusableCertificate> {
         let pem = files::read(path)?;
         Self::parse(&pem, &pem).map_err(|why| UnusableCertificate::Content(format!("{}: {why}", path.display())))
+    }
+
+    /// What keeps it from being used: a key that is another one's, or its end.
+    pub fn check(&self, now: Timestamp) -> Result<(), String> {
+        let provider = aws_lc_rs::default_provider();
+        CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider).map_err(|error| match error {
+            Error::InconsistentKeys(_) => "the key is not the certificate's".to_owned(),
+            other => other.to_string(),
+        })?;
+        match self.validity() {
+            None => Err("it is no X.509 certificate".to_owned()),
+            Some(validity) if now > validity.not_after => Err(format!("it has expired at {}", validity.not_after)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// When the certificate itself is valid; none where it is no X.509 certificate.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.chain.first().and_then(|certificate| Validity::of_certificate(certificate))
     }
 
     /// Certificate and key as PEM.

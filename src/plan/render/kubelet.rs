@@ -1,11 +1,13 @@
 //! The kubelet's files: configuration, flags, authority, credentials.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::{PlanError, kubeconfig, kubelet_configuration};
 use crate::{
     config::{CloudProvider, Settings},
     facts::HostFacts,
+    host::kubeconfig::Identity,
     model::{NodeIdentity, Secret, layout},
     plan::wanted::Builder,
     transaction::Content,
@@ -35,14 +37,20 @@ fn bootstrap(builder: &mut Builder, settings: &Settings, facts: &HostFacts) -> R
         return Ok(());
     };
     if facts.client_certificate {
-        builder.absent(layout::BOOTSTRAP_KUBECONFIG, "the kubelet has its client certificate and needs the token no more");
+        builder.bootstrapped(layout::BOOTSTRAP_KUBECONFIG);
+        cluster.own_credentials().for_each(|path| builder.bootstrapped(path));
         return Ok(());
     }
-    let token = facts.credentials.bootstrap_token.as_ref().ok_or(PlanError::NoToken)?;
-    let credential = json!({ "token": token.expose() });
+    let credential = match facts.credentials.bootstrap.as_ref().ok_or(PlanError::NoToken)? {
+        Identity::Token(token) => json!({ "token": token.expose() }),
+        Identity::Certificate { certificate, key } => json!({
+            "client-certificate-data": STANDARD.encode(certificate),
+            "client-key-data": STANDARD.encode(key.expose()),
+        }),
+    };
     let text = kubeconfig::render(&cluster.server, kubelet_configuration::AUTHORITY, "kubelet-bootstrap", &credential);
     let content = Content::Secret(Secret::new(text.into_bytes()));
-    builder.host_file(layout::BOOTSTRAP_KUBECONFIG, content, "the kubelet asks for its client certificate with it");
+    builder.transient_file(layout::BOOTSTRAP_KUBECONFIG, content, "the kubelet asks for its client certificate with it");
     Ok(())
 }
 

@@ -39,8 +39,8 @@ pub enum PlanError {
     NodeAddress,
     /// There is a cluster, and no way to join it.
     #[error(
-        "cluster.token-file is not set and the kubelet has no client certificate yet: without a bootstrap token it cannot \
-         join; write the token that `kubeadm token create` prints into a file of mode 0600 and set cluster.token-file"
+        "cluster.token-file is not set and the kubelet has no client certificate yet: without a bootstrap token (or \
+         cluster.kubeconfig-file, or cluster.client-certificate-file) it cannot join; write the token that `kubeadm token create` prints into a file of mode 0600 and set cluster.token-file"
     )]
     NoToken,
 }

@@ -49,7 +49,8 @@ fn recover(builder: &mut Builder) {
 fn kubelet(builder: &mut Builder, settings: &Settings, foreign: &Foreign) {
     let path = unit_path("kubelet.service");
     builder.host_file(&path, Content::Plain(KUBELET.into()), "runs the kubelet");
-    let mut reads = vec![path];
+    // It is read at the start: with another token the kubelet has to start anew.
+    let mut reads = vec![path, layout::BOOTSTRAP_KUBECONFIG.into()];
     adopt(builder, foreign, &mut reads);
     if let Some(text) = kubelet_drop_in(settings) {
         let path = PathBuf::from(format!("{}/kubelet.service.d/10-hostlet.conf", layout::UNITS));

@@ -9,11 +9,12 @@ use std::{
 
 use crate::{
     config::{CertificateAuthority, Cluster},
+    facts,
     host::{
         api_server::{self, Answers, ClientCertificate, Credential, Door, NotDiscovered, Question},
         detached, files, look,
     },
-    model::{Digest, Secret, layout},
+    model::{Digest, layout},
     preflight::{Subject, check::Unclear, subject::Seen},
 };
 
@@ -30,15 +31,15 @@ pub(super) fn has_certificate(subject: &Subject) -> bool {
     certificate_path(subject).is_file() && look::exists(Path::new(layout::KUBELET_KUBECONFIG))
 }
 
-/// The node's own certificate, or else the bootstrap token: as the kubelet itself does.
+/// The node's own certificate, or else what it bootstraps with: as the kubelet itself does.
 pub(super) fn credential(subject: &Subject, cluster: &Cluster) -> Result<Option<Credential>, String> {
     if has_certificate(subject) {
         let read = ClientCertificate::read(&certificate_path(subject));
         return read.map(|read| Some(Credential::Certificate(read))).map_err(|error| error.to_string());
     }
-    let Some(path) = &cluster.token_file else { return Ok(None) };
-    let token = files::read_text(path).map_err(|error| error.to_string())?;
-    Ok(Some(Credential::Token(Secret::new(token.trim().to_owned()))))
+    let Some(credential) = &cluster.credential else { return Ok(None) };
+    let identity = facts::identity(credential).map_err(|error| error.to_string())?;
+    identity.credential().map(Some)
 }
 
 /// What has to be known before the API server is asked. Reading files may block.

@@ -155,8 +155,15 @@ fn name_is_free(subject: Arc<Subject>, until: Instant) -> Looking {
 /// kubelet that gets another.
 fn unknown_to_the_cluster(subject: &Subject, cluster: &Cluster) -> Judgement {
     let certificate = certificate_path(subject);
-    match &cluster.token_file {
-        Some(token) if !has_certificate(subject) => Judgement::failure(format!(
+    let bootstrap = cluster.credentials().next().filter(|_| !has_certificate(subject));
+    match (cluster.token_file(), bootstrap) {
+        (None, Some(path)) => Judgement::failure(format!(
+            "the API server does not take the client certificate or token in {}: it is another cluster's, or has expired",
+            path.display()
+        ))
+        .required("a credential that the cluster knows")
+        .remedy("openssl x509 -noout -issuer -enddate; or bootstrap with a token: kubeadm token create, cluster.token-file"),
+        (Some(token), Some(_)) => Judgement::failure(format!(
             "the API server does not take the bootstrap token in {}: it is wrong or has expired",
             token.display()
         ))
