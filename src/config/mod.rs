@@ -42,8 +42,8 @@ pub use problem::{ConfigError, Place, Problem};
 pub use remembered::{Configuration, Remembered};
 pub use settings::{
     Backend, Bundle, CertificateAuthority, ClientIdentity, CloudProvider, Cluster, Cni, Datastore, EtcdTls, ExtraPort, Flannel,
-    FlannelIdentity, Group, JoinCredential, Kubelet, Location, Mesh, Node, Peer, PeersFrom, Preflight, ProxyChoice, Role, Runtime,
-    Sample, Settings, Site, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
+    FlannelIdentity, Group, JoinCredential, Kubelet, Location, Mesh, Node, Peer, PeersFrom, Preflight, ProxyChoice, Role,
+    Runtime, Sample, Settings, Site, Source, Sources, Taint, UrlTemplate, WaitFor, Waiver,
 };
 pub use text::Fragment;
 

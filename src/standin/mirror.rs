@@ -90,7 +90,8 @@ enum Fault {
     StallAt(u64),
 }
 
-/// `mirror --directory DIRECTORY --listen ADDRESS --ca-out FILE`
+/// `mirror --directory DIRECTORY --listen ADDRESS --ca-out FILE`. The authority's key is kept beside its certificate, so that who
+/// joined before a restart is known after it.
 pub(super) async fn run(arguments: &[String]) -> Result<(), MirrorError> {
     let flags = Flags::parse(arguments, "directory listen ca-out", "").map_err(MirrorError::Usage)?;
     let needed = |name: &str| flags.get(name).ok_or_else(|| MirrorError::Usage(format!("--{name} is missing")));
@@ -99,11 +100,17 @@ pub(super) async fn run(arguments: &[String]) -> Result<(), MirrorError> {
     let failed = |source| MirrorError::Listen { address: address.clone(), source };
     let listener = TcpListener::bind(&address).await.map_err(failed)?;
     let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-    let (config, authority) = identity(host)?;
-    let pem = authority.pem();
+    let certificate_file = Path::new(needed("ca-out")?);
+    let key_file = certificate_file.with_extension("key");
+    let kept = files::if_present(files::read_text(&key_file))?;
+    let (config, authority) = identity(host, kept.as_deref())?;
+    let (pem, key) = (authority.pem(), authority.key().serialize_pem());
     let cluster = Arc::new(Cluster::new(&directory, authority).map_err(MirrorError::ApiServer)?);
     // Whoever waits for this file finds the mirror listening.
-    files::write(Path::new(needed("ca-out")?), pem.as_bytes(), 0o644)?;
+    if kept.is_none() {
+        files::write(certificate_file, pem.as_bytes(), 0o644)?;
+        files::write(&key_file, key.as_bytes(), 0o600)?;
+    }
     notify("READY=1");
     let acceptor = TlsAcceptor::from(Arc::new(config));
     loop {
@@ -123,12 +130,13 @@ pub(super) async fn run(arguments: &[String]) -> Result<(), MirrorError> {
     }
 }
 
-/// A certificate for a host, and the authority that signed it.
-fn identity(host: &str) -> Result<(ServerConfig, CertifiedIssuer<'static, KeyPair>), MirrorError> {
+/// A certificate for a host, and the authority that signed it: with the key that was kept, or a new one.
+fn identity(host: &str, kept: Option<&str>) -> Result<(ServerConfig, CertifiedIssuer<'static, KeyPair>), MirrorError> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "hostlet rehearsal");
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let authority_key = kept.map_or_else(KeyPair::generate, KeyPair::from_pem)?;
+    let authority = CertifiedIssuer::self_signed(params, authority_key)?;
     let key = KeyPair::generate()?;
     let certificate = CertificateParams::new(vec![host.to_owned(), "localhost".to_owned()])?.signed_by(&key, &authority)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -17,7 +17,7 @@ mod mirror;
 mod notify;
 mod release;
 
-pub(crate) use api_server::{FLANNEL_TOKEN, TOKEN};
+pub use api_server::{FLANNEL_TOKEN, TOKEN};
 pub use artifacts::{DEBIAN_PLUGINS, Made, Versions, make_artifacts};
 pub use mirror::{FAULTS, MirrorError};
 pub use release::{Behaviour, Release};

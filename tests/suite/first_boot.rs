@@ -13,7 +13,7 @@ use std::{
 use hostlet::{
     model::Component,
     rehearse::{Layer, Machine, MachineOptions},
-    standin::{Made, Versions, make_artifacts},
+    standin::{FLANNEL_TOKEN, Made, Versions, make_artifacts},
 };
 
 const MIRROR: &str = "https://127.0.0.1:8443";
@@ -129,7 +129,7 @@ pub(crate) fn example(name: &str) -> String {
     text.replace("https://10.0.1.1:6443", MIRROR)
         .replace(&format!("ca-hash = \"sha256:{zeros}\""), "ca-file = \"/srv/mirror-ca.crt\"")
         .replace("ca-file = \"/etc/hostlet/ca.crt\"", "ca-file = \"/srv/mirror-ca.crt\"")
-        .replace("the token of flannel's ServiceAccount", "a-rehearsal-has-no-service-accounts")
+        .replace("the token of flannel's ServiceAccount", FLANNEL_TOKEN)
 }
 
 /// A package of the program under test: built now, unless another test did from the same program.

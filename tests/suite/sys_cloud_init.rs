@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
-use hostlet::{model::Component, output::journal, rehearse::Machine};
+use hostlet::{model::Component, output::journal, rehearse::Machine, standin::FLANNEL_TOKEN};
 use serde_json::Value;
 
 use crate::first_boot::{Image, example};
@@ -23,6 +23,9 @@ async fn assert_is_a_node(machine: &Machine, example: &str) {
     let found = machine.expect(&["journalctl", "--output=json", &entry, "HOSTLET_COMMAND=install"]).await.unwrap();
     assert_eq!(found.lines().count(), 1, "{example}: {found}");
     assert!(console(machine).await.contains("hostlet install: install succeeded"), "{example}");
+    // Nobody needs it any more, and user-data put it there.
+    let token = machine.run(&["test", "-e", "/etc/hostlet/bootstrap-token"]).await.unwrap();
+    assert!(!token.status.success(), "{example}: the bootstrap token is still there");
     let clean = machine.run(&["hostlet", "status", "--exit-code"]).await.unwrap();
     assert!(clean.status.success(), "{example}: {clean}");
     // Where it was all the time: for an administrator to start again after a change.
@@ -56,8 +59,8 @@ async fn sys_user_data_without_secrets_reads_them_from_files_that_the_image_brin
     image.fetching_from_the_mirror().user_data(&example("secrets-from-a-file"));
     let secrets = "d /run/secrets/hostlet 0700 root root -\n\
         f /run/secrets/hostlet/bootstrap-token 0600 root root - abcdef.0123456789abcdef\n\
-        f /run/secrets/hostlet/flannel-token 0600 root root - a-token\n";
-    image.write("etc/tmpfiles.d/secrets.conf", secrets);
+        f /run/secrets/hostlet/flannel-token 0600 root root - FLANNEL\n";
+    image.write("etc/tmpfiles.d/secrets.conf", &secrets.replace("FLANNEL", FLANNEL_TOKEN));
     let machine = image.boot().await;
     assert_valid(&machine, "secrets-from-a-file").await;
     assert_is_a_node(&machine, "secrets-from-a-file").await;
@@ -198,7 +201,7 @@ async fn sys_an_image_that_was_baked_in_a_chroot_boots_to_a_node_without_any_sou
         let _ = writeln!(configuration, "{component}.url = \"/srv/mirror/{}\"", made.template);
     }
     image.write("etc/hostlet/hostlet.toml", &configuration);
-    image.write("etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n").write("etc/hostlet/flannel-token", "a-token\n");
+    image.write("etc/hostlet/bootstrap-token", "abcdef.0123456789abcdef\n").write("etc/hostlet/flannel-token", FLANNEL_TOKEN);
     // One of them is trusted on first use: what is recorded of it must be enough at the boot.
     let flannel = &image.made[&Component::FlannelCni];
     let settings = image.root().join("etc/hostlet/hostlet.d/90-test.toml");

@@ -19,6 +19,9 @@ const WITH_DOWNLOADS: &str = r#"
     mkdir --parents /var/cache/hostlet
     cp --link --no-clobber /srv/downloads/* /var/cache/hostlet/
     exec "$@""#;
+/// The API server that the stand-ins joined, from the next boot on.
+const CLUSTER: &str = "[Unit]\nBefore=kubelet.service flanneld.service\n[Service]\nType=notify\nExecStart=/usr/local/sbin/hostlet \
+    stand-in mirror --directory /srv/mirror --listen 127.0.0.1:8443 --ca-out /srv/mirror-ca.crt\n[Install]\nWantedBy=multi-user.target\n";
 const POINTS: &str = "/run/points";
 const PRECIOUS: &str = "/var/lib/kubelet/pods/of-somebody/precious";
 
@@ -40,6 +43,8 @@ impl Node {
         machine.write("/etc/hostlet/hostlet.d/50-test.toml", settings(), 0o600).await.unwrap();
         machine.expect(&["bash", "-c", WITH_DOWNLOADS, "-", HOSTLET, "install"]).await.unwrap();
         machine.write(PRECIOUS, "data".to_owned(), 0o640).await.unwrap();
+        machine.write("/etc/systemd/system/cluster.service", CLUSTER.to_owned(), 0o644).await.unwrap();
+        machine.script("systemctl --quiet enable cluster.service").await.unwrap();
         // What others wrote and never flushed is not hostlet's to keep.
         machine.script("sync").await.unwrap();
         Self { machine, digest: payload.made[1][&Component::Kubelet].digest.to_string() }
