@@ -33,9 +33,9 @@ use crate::host::files;
 /// In the mirror's directory: what the control plane does, and does not do.
 const CONTROLLERS: &str = "cluster.json";
 /// The bootstrap token that is known unless told otherwise.
-pub(crate) const TOKEN: &str = "abcdef.0123456789abcdef";
+pub const TOKEN: &str = "abcdef.0123456789abcdef";
 /// The token of flannel's ServiceAccount.
-pub(crate) const FLANNEL_TOKEN: &str = "a-rehearsals-flannel";
+pub const FLANNEL_TOKEN: &str = "a-rehearsals-flannel";
 
 /// What the control plane does.
 #[derive(Debug, Clone, Deserialize)]
