@@ -168,7 +168,7 @@ impl Network {
                 let socket = UdpSocket::bind(address).await;
                 // Held until the process ends.
                 std::mem::forget(socket.map_err(|error| format!("failed to start listening on UDP socket: {error}"))?);
-                start_tunnel(&format!("{}/32", self.first_address()?)).await
+                start_tunnel(&format!("{}/32", self.first_address()?), &self.cidr).await
             }
             "host-gw" => Ok(()),
             other => Err(format!("the stand-in does not play the backend {other:?}")),
@@ -216,8 +216,9 @@ impl Network {
     }
 }
 
-/// The udp backend's device. The real one's vanishes with it; this one stays, and is taken over.
-async fn start_tunnel(address: &str) -> Result<(), String> {
+/// The udp backend's device, with the whole network behind it. The real one's vanishes with it; this one stays, and is taken
+/// over.
+async fn start_tunnel(address: &str, network: &str) -> Result<(), String> {
     const DEVICE: &str = "flannel0";
     if ip(&["-json", "link", "show", DEVICE]).await.is_err() {
         ip(&["tuntap", "add", "dev", DEVICE, "mode", "tun"])
@@ -225,7 +226,8 @@ async fn start_tunnel(address: &str) -> Result<(), String> {
             .map_err(|error| format!("failed to open TUN device: {error}"))?;
     }
     ip(&["address", "replace", address, "dev", DEVICE]).await?;
-    ip(&["link", "set", DEVICE, "up"]).await.map(drop)
+    ip(&["link", "set", DEVICE, "up"]).await?;
+    ip(&["route", "replace", network, "dev", DEVICE]).await.map(drop)
 }
 
 /// The Node's network, with the identity of its kubeconfig; and its Node tells the others how to reach it.
