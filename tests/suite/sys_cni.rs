@@ -347,7 +347,10 @@ async fn the_closed_unit_opens_its_tunnel(machine: &Machine) {
     let exposure = machine.script("systemd-analyze security --no-pager flanneld.service | tail -n1").await.unwrap();
     println!("{exposure}");
     assert!(exposure.contains("OK") || exposure.contains("LOW"), "{exposure}");
-    machine.write("/etc/hostlet/hostlet.d/60-udp.toml", "[cluster]\nready-timeout = 20\n[flannel]\nbackend = \"udp\"\n", 0o644).await.unwrap();
+    machine
+        .write("/etc/hostlet/hostlet.d/60-udp.toml", "[cluster]\nready-timeout = 20\n[flannel]\nbackend = \"udp\"\n", 0o644)
+        .await
+        .unwrap();
     machine.expect(&[HOSTLET, "install"]).await.unwrap();
     let device = machine.script("ip -details link show flannel0; cat /run/flannel/subnet.env").await.unwrap();
     assert!(device.contains("tun type tun") && device.contains("FLANNEL_MTU=1472"), "{device}");

@@ -79,7 +79,11 @@ async fn assert_old(node: &Node, when: &str) {
 
 async fn assert_new(node: &Node, generation: u64, when: &str) {
     node.assert_runs(NEW, when).await;
-    assert_eq!(node.machine.script("readlink /opt/hostlet/current").await.unwrap(), format!("generations/{generation}\n"), "{when}");
+    assert_eq!(
+        node.machine.script("readlink /opt/hostlet/current").await.unwrap(),
+        format!("generations/{generation}\n"),
+        "{when}"
+    );
     assert!(node.machine.script(&format!("cat {DROP_IN}")).await.unwrap().contains(NEW), "{when}");
 }
 
