@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hostlet::rehearse::Snapshot;
 
-use crate::kill::Scene;
+use crate::kill::{Scene, every, some};
 
 /// The kubelet's own file, which nobody else has, below its root directory.
 const PRECIOUS: &str = "/var/lib/kubelet/pods/of-somebody/precious";
@@ -108,8 +108,7 @@ impl Run<'_> {
         let points = self.scene.points(&["recover"]).await;
         self.is_old(old, "a recovery").await;
         self.kill_before_the_end().await;
-        let points: Vec<String> = points.into_iter().skip(fastrand::usize(..every())).step_by(every()).collect();
-        let kills = self.scene.kill_at_each(&points, &["recover"]).await;
+        let kills = self.scene.kill_at_each(&some(points), &["recover"]).await;
         self.is_old(old, "recoveries that were killed").await;
         self.scene.assert_nothing_left("recoveries that were killed").await;
         self.assert_nothing_lost("recoveries").await;
@@ -130,12 +129,6 @@ impl Run<'_> {
             assert_eq!(found.as_deref().unwrap_or_default(), "640\ndata", "{when}");
         }
     }
-}
-
-/// Each of these tests takes minutes with every point (`HOSTLET_KILL_EVERY=1`); the suite takes every third, beginning anywhere,
-/// so that it comes to all of them in time.
-fn every() -> usize {
-    std::env::var("HOSTLET_KILL_EVERY").ok().map_or(3, |every| every.parse().expect("HOSTLET_KILL_EVERY is a number"))
 }
 
 /// Puts something under the kubelet's root directory that nobody else has.
