@@ -4,7 +4,7 @@ use super::availability::Availability;
 use crate::model::Version;
 
 const FLAGS: &str = include_str!("../../config/kubelet-flags.txt");
-/// The newest minor version that the list was made for.
+/// The newest minor version that the list was made for, and those of the fields and the feature gates.
 const NEWEST: (u16, u16) = (1, 37);
 
 /// One of the kubelet's flags.
@@ -27,7 +27,7 @@ pub fn kubelet_flags() -> impl Iterator<Item = KubeletFlag> {
     FLAGS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).filter_map(read)
 }
 
-/// Whether flags that are not in the list may be there all the same.
+/// Whether flags and feature gates that are not in the lists may be there all the same.
 #[must_use]
 pub fn may_have_other_flags(version: &Version) -> bool {
     (version.major(), version.minor()) > NEWEST
@@ -89,6 +89,8 @@ mod tests {
             ("cloud-config", [true, false, false, false, false]),
             ("pod-infra-container-image", [true, true, false, false, false]),
             ("tls-curve-preferences", [false, false, false, true, true]),
+            ("containerd", [true, true, true, true, false]),
+            ("housekeeping-interval", [true; 5]),
             ("register-schedulable", [false; 5]),
             ("container-runtime", [false; 5]),
         ];
@@ -100,6 +102,6 @@ mod tests {
             kubelet_flags().filter(|flag| flag.availability.absence(&version).is_none()).count()
         };
         let counts = [33, 34, 35, 36, 37].map(count);
-        assert_eq!([counts[0] - counts[1], counts[1] - counts[2], counts[3] - counts[2], counts[4] - counts[3]], [1, 1, 1, 0]);
+        assert_eq!([counts[0] - counts[1], counts[1] - counts[2], counts[3] - counts[2], counts[3] - counts[4]], [1, 1, 1, 18]);
     }
 }

@@ -3,12 +3,13 @@
 //! Promise: one run reports every mistake that it can, each with fragment, line, column and text, and with what is
 //! allowed. The shape of every fragment is checked, its keys and types; the value of a key that a later fragment
 //! replaces is not, since it has no effect.
-//! Gap: of what the fields of `[kubelet.config]` demand of each other, only what does not hang on feature gates is checked.
+//! Gap: of what the fields of `[kubelet.config]` demand of each other, only what does not hang on the machine is checked.
 
 mod artifacts;
 mod availability;
 mod build;
 pub mod catalog;
+mod feature_gates;
 mod given;
 pub mod kubeadm;
 mod kubelet_fields;
@@ -35,6 +36,7 @@ use toml::{Spanned, de::DeTable};
 
 pub use availability::{Absence, Availability};
 pub use catalog::Catalog;
+pub use feature_gates::{FeatureGates, GateProblem, parse_feature_gates};
 pub use kubelet_fields::unknown_kubelet_fields;
 pub use kubelet_flags::{KubeletFlag, kubelet_flags, may_have_other_flags};
 pub use peers::{PeersFile, peers_file};

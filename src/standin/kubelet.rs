@@ -3,6 +3,7 @@
 //! Sources: kubernetes 1.36, cmd/kubelet/app/server.go and options.go.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -15,7 +16,7 @@ use tokio::{
 
 use super::{Behaviour, Release, flags::Flags, join::Join, notify, say};
 use crate::{
-    config::{KubeletFlag, kubelet_flags, unknown_kubelet_fields},
+    config::{FeatureGates, GateProblem, KubeletFlag, kubelet_flags, parse_feature_gates, unknown_kubelet_fields},
     host::{
         cri::RuntimeService,
         files,
@@ -94,6 +95,7 @@ impl Configuration {
                 ));
             }
         }
+        check_feature_gates(flags, &value, release)?;
         let endpoint = flags.get("container-runtime-endpoint").or(value["containerRuntimeEndpoint"].as_str());
         let runtime =
             endpoint.and_then(|endpoint| endpoint.strip_prefix("unix://")).unwrap_or("/run/containerd/containerd.sock");
@@ -128,6 +130,23 @@ impl Configuration {
         }
         Ok(())
     }
+}
+
+/// One that is misspelt, gone, locked or without what it needs stops the real one.
+fn check_feature_gates(flags: &Flags, value: &Value, release: &Release) -> Result<(), String> {
+    let field = value["featureGates"].as_object().into_iter().flatten();
+    let mut set: BTreeMap<String, bool> = field.filter_map(|(name, on)| Some((name.clone(), on.as_bool()?))).collect();
+    set.extend(flags.get("feature-gates").map_or_else(|| Ok(BTreeMap::new()), parse_feature_gates)?);
+    let version = release.parsed();
+    let Some((name, problem)) = FeatureGates::new(&version, &set).problems().into_iter().next() else { return Ok(()) };
+    let why = match problem {
+        GateProblem::Unknown { .. } | GateProblem::Absent(_) => format!("unrecognized feature gate: {name}"),
+        GateProblem::Locked { to } => format!("cannot set feature gate {name} to {}, feature is locked to {to}", !to),
+        GateProblem::Needs { other } => {
+            format!("{name} is enabled, but depends on features that are disabled: [{other}]")
+        }
+    };
+    Err(format!("failed to set feature gates from initial flags-based config: {why}"))
 }
 
 /// How it joins a cluster, where it does. As the real one with rotateCertificates, it writes the kubeconfig at once.

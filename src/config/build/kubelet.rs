@@ -32,6 +32,11 @@ pub(super) fn kubelet(raw: RawKubelet, catalog: &Catalog, fit: Fit, problems: &m
         check_fields(&raw.config.0, version, problems);
     }
     let extra_args = extra_args(raw.extra_args, checked, &raw.config.0, problems);
+    if let Some(version) = checked {
+        let flag = extra_args.iter().find_map(|(argument, at)| Some((feature_gates(argument)?, at)));
+        kubelet_rules::gates::check(&raw.config.0, flag, version, problems);
+    }
+    let extra_args = extra_args.into_iter().map(|(argument, _)| argument).collect();
     let (second, hour) = (Duration::from_secs(1), Duration::from_hours(1));
     let health_timeout = within(raw.health_timeout, Kubelet::HEALTH_TIMEOUT, second, hour, problems);
     let stable_window = within(raw.stable_window, Kubelet::STABLE_WINDOW, second, hour, problems);
@@ -152,7 +157,7 @@ fn extra_args(
     version: Option<&Version>,
     config: &Map<String, Value>,
     problems: &mut Problems<'_>,
-) -> Vec<String> {
+) -> Vec<(String, Span)> {
     let mut seen: Vec<String> = Vec::new();
     let mut args = Vec::new();
     for (argument, at) in problems.list(raw) {
@@ -165,10 +170,16 @@ fn extra_args(
                 problems.add(&at, format!("{name} is given twice"));
             }
             seen.push(name);
-            args.push(argument);
+            args.push((argument, at));
         }
     }
     args
+}
+
+/// The value of `--feature-gates`, if this is that flag.
+fn feature_gates(argument: &str) -> Option<&str> {
+    let (name, value) = argument.split_once('=')?;
+    (name.replace('_', "-") == "--feature-gates").then_some(value)
 }
 
 fn flag_is_allowed(argument: &str, name: &str, at: &Span, problems: &mut Problems<'_>) -> bool {

@@ -12,7 +12,7 @@ fn said(text: &str) -> String {
 }
 
 /// Rule, a configuration that holds, one that does not, and what is said of that.
-const RULES: [(&str, &str, &str); 38] = [
+const RULES: [(&str, &str, &str); 41] = [
     (
         "imageGCHighThresholdPercent = 90\nimageGCLowThresholdPercent = 85",
         "imageGCHighThresholdPercent = 80",
@@ -107,6 +107,21 @@ const RULES: [(&str, &str, &str); 38] = [
         "enableSystemLogQuery = true\nenableSystemLogHandler = false",
         "needs enableSystemLogHandler",
     ),
+    (
+        "enforceNodeAllocatable = [\"pods\"]",
+        "enforceNodeAllocatable = [\"pods\", \"pods\"]",
+        "has pods twice, and the kubelet would exit",
+    ),
+    (
+        "enforceNodeAllocatable = [\"kube-reserved\"]\nkubeReservedCgroup = \"/k\"",
+        "enforceNodeAllocatable = [\"kube-reserved\", \"kube-reserved-compressible\"]\nkubeReservedCgroup = \"/k\"",
+        "has both kube-reserved and kube-reserved-compressible",
+    ),
+    (
+        "preloadedImagesVerificationAllowlist = [\"r/*\"]\nimagePullCredentialsVerificationPolicy = \"NeverVerifyAllowlistedImages\"",
+        "preloadedImagesVerificationAllowlist = [\"r/*\"]",
+        "for the policy NeverVerifyAllowlistedImages alone",
+    ),
     ("topologyManagerPolicy = \"single-numa-node\"", "topologyManagerPolicy = \"single\"", "a policy of the topology manager"),
     ("port = 10250", "port = 0", "takes 1 to 65535"),
     ("oomScoreAdj = -999", "oomScoreAdj = -1001", "takes -1000 to 1000"),
@@ -164,4 +179,73 @@ fn a_cloud_provider_is_external_or_none() {
     assert!(accepted("").node.cloud_provider.is_none());
     assert!(accepted("[node]\ncloud-provider = \"external\"").node.cloud_provider.is_some());
     assert!(said("[node]\ncloud-provider = \"aws\"").contains("external"));
+}
+
+#[test]
+fn a_feature_gate_that_the_version_does_not_take_is_refused_as_a_field_and_as_a_flag() {
+    for (minor, gate, says, help) in [
+        (36, "NodeSwapp = true", "kubelet 1.36.0 has no feature gate NodeSwapp, and it would exit", "did you mean NodeSwap?"),
+        (37, "SidecarContainers = true", "it was removed in 1.37", "remove SidecarContainers"),
+        (36, "DefaultPodSysctls = true", "it was added in 1.37", "set kubelet.version to 1.37.0 or later"),
+        (34, "NodeSwap = false", "has NodeSwap locked to true, and it would exit", "can no longer be turned off"),
+        (36, "Completely = true", "no feature gate Completely", "kubelet --help"),
+        (
+            36,
+            "PodLevelResources = false",
+            "InPlacePodLevelResourcesVerticalScaling is on in kubelet 1.36.0 and needs PodLevelResources, which is off",
+            "turn InPlacePodLevelResourcesVerticalScaling off as well",
+        ),
+    ] {
+        let field = said(&with_version(minor, &format!("[kubelet.config]\nfeatureGates.{gate}")));
+        assert!(field.contains(says) && field.contains(help) && field.contains("hostlet.toml:4:"), "{gate}: {field}");
+        let flag = format!("--feature-gates=NodeLogQuery=true,{}", gate.replace(" = ", "="));
+        let flag = said(&with_version(minor, &format!("kubelet.extra-args = [{flag:?}]")));
+        assert!(flag.contains(says) && flag.contains(help) && flag.contains("hostlet.toml:3:"), "{gate}: {flag}");
+    }
+    assert_eq!(said(&with_version(36, "[kubelet.config]\nfeatureGates = { SidecarContainers = true, AllAlpha = false }")), "");
+    assert_eq!(said(&with_version(38, "[kubelet.config]\nfeatureGates.NewlyMade = true")), "", "only it can tell");
+    assert!(said("[kubelet]\nextra-args = [\"--feature-gates=NodeSwap\"]").contains("is not NAME=true"));
+    let both = said("[kubelet]\nextra-args = [\"--feature-gates=NodeSwap=true\"]\nconfig.featureGates.NodeSwap = true");
+    assert!(both.contains("set the same, and the flag would win"), "{both}");
+}
+
+#[test]
+fn a_field_whose_feature_gate_is_off_is_refused_with_the_gate() {
+    let said = |minor, text: &str| said(&with_version(minor, &format!("[kubelet.config]\n{text}")));
+    let period = "crashLoopBackOff.maxContainerRestartPeriod = \"60s\"";
+    for (minor, text, gate) in [
+        (34, period, "KubeletCrashLoopBackOffMax"),
+        (35, "cpuCFSQuotaPeriod = \"10ms\"", "CustomCPUCFSQuotaPeriod"),
+        (35, "enableSystemLogQuery = true", "NodeLogQuery"),
+        (36, "memoryReservationPolicy = \"TieredReservation\"", "MemoryQoS"),
+        (36, "logging.options.text.splitStream = true", "LoggingAlphaOptions"),
+        (36, "logging.options.json.infoBufferSize = \"1Ki\"", "LoggingAlphaOptions"),
+        (
+            34,
+            "shutdownGracePeriod = \"30s\"\nfeatureGates.GracefulNodeShutdown = false\nfeatureGates.GracefulNodeShutdownBasedOnPodPriority = false",
+            "GracefulNodeShutdown",
+        ),
+        (36, "serverTLSBootstrap = true\nfeatureGates.AllBeta = false", "RotateKubeletServerCertificate"),
+    ] {
+        let found = said(minor, text);
+        let expected = format!("needs the feature gate {gate}, which is off in kubelet 1.{minor}.0, and it would exit");
+        assert!(found.contains(&expected) && found.contains(&format!("set featureGates.{gate} = true")), "{text}: {found}");
+    }
+    let nothing = said(37, "defaultPodSysctls = { \"net.ipv4.tcp_syncookies\" = \"1\" }");
+    assert!(nothing.contains("DefaultPodSysctls, which is off in kubelet 1.37.0, and the field would do nothing"), "{nothing}");
+    for (minor, text) in [
+        (34, &*format!("{period}\nfeatureGates.KubeletCrashLoopBackOffMax = true")),
+        (34, &*format!("{period}\nfeatureGates.AllAlpha = true")),
+        (35, period),
+        (35, "cpuCFSQuotaPeriod = \"100ms\""),
+        (37, "memoryReservationPolicy = \"TieredReservation\""),
+        (37, "defaultPodSysctls = { \"net.ipv4.tcp_syncookies\" = \"1\" }\nfeatureGates.DefaultPodSysctls = true"),
+        (36, "logging.options.text.infoBufferSize = \"0\"\nlogging.format = \"json\""),
+        (
+            34,
+            "shutdownGracePeriod = \"0s\"\nfeatureGates.GracefulNodeShutdownBasedOnPodPriority = false\nfeatureGates.GracefulNodeShutdown = false",
+        ),
+    ] {
+        assert_eq!(said(minor, text), "", "1.{minor} {text}");
+    }
 }

@@ -1,9 +1,10 @@
 //! What the kubelet demands of its configuration beyond types: it exits where one of these does not hold.
 //!
 //! Source: kubernetes, pkg/kubelet/apis/config/validation/validation.go (1.36), pkg/kubelet/eviction/helpers.go
-//! (ParseThresholdConfig), cmd/kubelet/app/server.go (parseResourceList), and the defaults of v1beta1. Gaps: rules that hang
-//! on feature gates, on the machine (NUMA nodes, processors), and on the content of files.
+//! (ParseThresholdConfig), cmd/kubelet/app/server.go (parseResourceList), and the defaults of v1beta1; [`gates`] has what hangs on
+//! feature gates. Gaps: rules that hang on the machine (NUMA nodes, processors), and on the content of files.
 
+pub(super) mod gates;
 mod quantity;
 mod tables;
 
@@ -206,6 +207,15 @@ impl Rules<'_, '_> {
                     .push(format!("set {group} to the control group that is limited, or remove {level}"));
             }
         }
+        for (index, level) in levels.iter().enumerate() {
+            if levels[..index].contains(level) {
+                self.wrong(field, format!("{field} has {level} twice, and the kubelet would exit"));
+            }
+            let compressible = format!("{level}-compressible");
+            if levels.contains(&compressible) {
+                self.wrong(field, format!("{field} has both {level} and {compressible}, and the kubelet would exit"));
+            }
+        }
         if levels.len() > 1 && levels.iter().any(|level| level == "none") {
             self.wrong(field, format!("{field} has none, and others beside it"));
         }
@@ -266,6 +276,13 @@ impl Rules<'_, '_> {
         let log_query = self.at("enableSystemLogQuery") == Some(&Value::Bool(true));
         if log_query && self.at("enableSystemLogHandler") == Some(&Value::Bool(false)) {
             self.wrong("enableSystemLogQuery", "enableSystemLogQuery needs enableSystemLogHandler, which is false");
+        }
+        let (allowlist, policy) = ("preloadedImagesVerificationAllowlist", "imagePullCredentialsVerificationPolicy");
+        let listed = self.at(allowlist).and_then(Value::as_array).is_some_and(|images| !images.is_empty());
+        if listed && self.text(policy) != Some("NeverVerifyAllowlistedImages") {
+            self.wrong(allowlist, format!("{allowlist} is for the policy NeverVerifyAllowlistedImages alone"))
+                .help
+                .push(format!("set {policy} = \"NeverVerifyAllowlistedImages\""));
         }
     }
 }
