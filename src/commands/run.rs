@@ -76,7 +76,7 @@ fn result_of(command: &str, outcome: &Result<Installed, Failure>, started: Times
                 readiness: readiness.cloned(),
                 error: not_ready.map(|missing| RunError {
                     message: format!("the Node is not Ready: {}: {}", missing.link, missing.found),
-                    causes: Vec::new(),
+                    causes: readiness.and_then(|readiness| readiness.clock_skew.clone()).into_iter().collect(),
                     remedy: Some(missing.remedy.clone()),
                 }),
                 ..new(if not_ready.is_some() { Outcome::NotReady } else { Outcome::Success })
@@ -112,9 +112,10 @@ fn node(standing: &Standing) -> String {
     match standing {
         Standing::Standalone => String::new(),
         Standing::NotWaited => "The Node was not waited for; `hostlet status` tells how far it is.\n".to_owned(),
-        Standing::Seen(Readiness { missing: None, reached, .. }) => {
+        Standing::Seen(Readiness { missing: None, reached, clock_skew, .. }) => {
             let last = reached.last().map_or("", |reached| reached.seen.as_str());
-            format!("The Node is Ready ({last}).\n")
+            let skew = clock_skew.as_ref().map(|skew| format!("But {skew}\n")).unwrap_or_default();
+            format!("The Node is Ready ({last}).\n{skew}")
         }
         Standing::Seen(readiness) => {
             format!("But {readiness}\nNothing is undone; `hostlet install` waits for the Node once more.\n")

@@ -6,9 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Catalog, CatalogFile, ConfigError, Fit, Fragment, PeersFile, Settings, catalog_file, parse_as, parse_with, peers_file,
-};
+use super::{Catalog, CatalogFile, ConfigError, Fit, Fragment, PeersFile, Settings, catalog_file, parse_as, peers_file};
 use crate::model::{Component, Digest, Version};
 
 /// The drop-in's name.
@@ -103,18 +101,34 @@ impl Configuration {
 
     /// The settings as they are.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
-        self.parse(&self.fragments)
+        self.parse(&self.fragments, Fit::Checked)
+    }
+
+    /// The settings as they are, also where the kubelet's version does not have all that they use: whoever goes back is not
+    /// kept from it.
+    pub fn settings_to_leave(&self) -> Result<Settings, ConfigError> {
+        self.parse(&self.fragments, Fit::Unchecked)
     }
 
     /// The settings without what hostlet remembers: to be looked at, since their version of the kubelet is not in force. What
     /// that one does not have is no mistake.
     pub fn settings_without(&self) -> Result<Settings, ConfigError> {
-        let fragments = self.others().cloned().collect::<Vec<_>>();
-        parse_as(&fragments, &self.sets, self.catalog.clone(), self.peers.as_ref(), Fit::Unchecked)
+        self.parse(&self.others().cloned().collect::<Vec<_>>(), Fit::Unchecked)
     }
 
     /// The settings as they are when this is remembered.
     pub fn settings_with(&self, remembered: &Remembered) -> Result<Settings, ConfigError> {
+        self.parse(&self.fragments_with(remembered), Fit::Checked)
+    }
+
+    /// The same for a generation that has its own configuration, and what does not fit its kubelet's version of this one.
+    pub fn settings_back_with(&self, remembered: &Remembered) -> Result<(Settings, Option<ConfigError>), ConfigError> {
+        let fragments = self.fragments_with(remembered);
+        let settings = self.parse(&fragments, Fit::Unchecked)?;
+        Ok((settings, self.parse(&fragments, Fit::Checked).err()))
+    }
+
+    fn fragments_with(&self, remembered: &Remembered) -> Vec<Fragment> {
         let own = self.drop_in();
         let is_before = |fragment: &&Fragment| {
             let path = Path::new(&fragment.name);
@@ -123,11 +137,11 @@ impl Configuration {
         let mut fragments: Vec<Fragment> = self.others().filter(is_before).cloned().collect();
         fragments.push(Fragment { name: own.display().to_string(), text: remembered.text() });
         fragments.extend(self.others().filter(|fragment| !is_before(fragment)).cloned());
-        self.parse(&fragments)
+        fragments
     }
 
-    fn parse(&self, fragments: &[Fragment]) -> Result<Settings, ConfigError> {
-        parse_with(fragments, &self.sets, self.catalog.clone(), self.peers.as_ref())
+    fn parse(&self, fragments: &[Fragment], fit: Fit) -> Result<Settings, ConfigError> {
+        parse_as(fragments, &self.sets, self.catalog.clone(), self.peers.as_ref(), fit)
     }
 
     fn others(&self) -> impl Iterator<Item = &Fragment> {
@@ -171,6 +185,20 @@ mod tests {
     fn a_later_drop_in_of_the_users_has_the_last_word() {
         let configuration = configuration(&[("95-pin.toml", "[kubelet]\nversion = \"1.35.2\"\n")]);
         assert_eq!(configuration.settings_with(&remembered("1.36.4")).unwrap().kubelet.version.to_string(), "1.35.2");
+    }
+
+    #[test]
+    fn the_way_back_is_open_where_the_version_of_then_lacks_a_field_and_what_does_not_fit_is_told() {
+        let configuration = configuration(&[
+            ("50-x.toml", "[kubelet.config]\ntlsCurvePreferences = [23]\n"),
+            (NAME, "[kubelet]\nversion = \"1.36.4\"\n"),
+        ]);
+        assert!(configuration.settings().is_ok() && configuration.settings_with(&remembered("1.35.1")).is_err());
+        let (settings, misfit) = configuration.settings_back_with(&remembered("1.35.1")).unwrap();
+        assert_eq!(settings.kubelet.version.to_string(), "1.35.1");
+        assert!(misfit.unwrap().to_string().contains("kubelet 1.35.1 has no tlsCurvePreferences: it was added in 1.36"));
+        assert_eq!(configuration.settings_back_with(&remembered("1.36.3")).unwrap().1, None);
+        assert!(configuration.settings_to_leave().is_ok());
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub(super) async fn ready_before(context: &Context, prepared: &Prepared) -> Opti
     // Nobody could tell afterwards.
     let Ok(Credential::Certificate(certificate)) = credential(Path::new(layout::KUBELET_KUBECONFIG)) else { return None };
     match chain::node_of(prepared.identity.name.as_str(), certificate).await {
-        Ok(NodeAnswer::Present(node)) if node.is_ready && machine::id().is_ok_and(|id| id == node.system.machine_id) => {
+        Ok((NodeAnswer::Present(node), _)) if node.is_ready && machine::id().is_ok_and(|id| id == node.system.machine_id) => {
             let complete = match expectation(&context.opt) {
                 Some(expectation) => chain::look(&expectation).await.complete,
                 None => false,

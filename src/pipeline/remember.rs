@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Failure, Prepared};
 use crate::{
-    config::{Configuration, Remembered, Settings},
+    config::{ConfigError, Configuration, Remembered, Settings},
     generation::manifest::Contents,
     host::look,
     model::{Component, Digest, DigestOrigin, Expected, Version},
@@ -92,8 +92,12 @@ pub fn upgrade_to(
 }
 
 /// The settings under which an earlier generation stays in force, and what is remembered for it: the kubelet's version, the
-/// others' where the configuration says something else by now, and digests where it pins others.
-pub(super) fn return_to(configuration: &Configuration, contents: &Contents) -> Result<(Settings, DropIn), Failure> {
+/// others' where the configuration says something else by now, and digests where it pins others. What of the configuration
+/// its kubelet does not have comes last: the generation has its own.
+pub(super) fn return_to(
+    configuration: &Configuration,
+    contents: &Contents,
+) -> Result<(Settings, DropIn, Option<ConfigError>), Failure> {
     let before = configuration.settings_without()?;
     let mut remembered = Remembered::default();
     for record in &contents.artifacts {
@@ -108,7 +112,8 @@ pub(super) fn return_to(configuration: &Configuration, contents: &Contents) -> R
             remembered.digests.insert(component, record.digest);
         }
     }
-    Ok((configuration.settings_with(&remembered)?, DropIn::new(configuration, &remembered)))
+    let (settings, misfit) = configuration.settings_back_with(&remembered)?;
+    Ok((settings, DropIn::new(configuration, &remembered), misfit))
 }
 
 #[cfg(test)]
@@ -150,6 +155,15 @@ mod tests {
         assert!(matches!(error, Failure::Configuration(_)), "{error:?}");
         let said = error.to_string();
         assert!(said.contains("it was removed in 1.35") && said.contains("instead: set the sandbox image"), "{said}");
+
+        let gate = "[kubelet]\nversion = \"1.36.1\"\n[kubelet.config]\nfeatureGates.SidecarContainers = true\n";
+        let removed = configuration(&format!("{gate}{pin}"));
+        upgrade_to(&removed, &Version::new(1, 36, 2), digest).unwrap();
+        let said = upgrade_to(&removed, &Version::new(1, 37, 0), digest).unwrap_err().to_string();
+        assert!(
+            said.contains("kubelet 1.37.0 has no feature gate SidecarContainers") && said.contains("removed in 1.37"),
+            "{said}"
+        );
 
         let field = "[kubelet]\nversion = \"1.34.1\"\n[kubelet.config]\ntlsCurvePreferences = [23]\n";
         let added = configuration(&format!("{field}{pin}"));

@@ -3,7 +3,7 @@
 
 use super::{Context, Failure, Installed, Prepared, as_root, remember};
 use crate::{
-    config::{Configuration, Settings},
+    config::{ConfigError, Configuration, Settings},
     facts,
     generation::{self, Copies, Damage, committed, manifest::Manifest},
     model::{Artifact, layout},
@@ -42,10 +42,11 @@ fn listed(damage: &Damage) -> String {
 /// Goes back to the previous committed generation, and remembers its versions, so that the next installation stays there.
 pub async fn rollback(configuration: &Configuration, context: impl FnOnce(Settings) -> Context) -> Result<Installed, Failure> {
     as_root()?;
-    let context = context(configuration.settings()?);
+    // A kubelet that is left may run without what the configuration has by now.
+    let context = context(configuration.settings_to_leave()?);
     let previous = committed::read(&context.state)?.previous.ok_or(NoWayBack::NoPrevious)?;
     let (manifest, copies) = whole(&context, previous)?;
-    let (settings, drop_in) = remember::return_to(configuration, &manifest.contents)?;
+    let (settings, drop_in, misfit) = remember::return_to(configuration, &manifest.contents)?;
     let context = Context { settings, ..context };
 
     let facts = facts::host(&context.settings)?.with_mount_unit_of(Some(&manifest));
@@ -62,7 +63,10 @@ pub async fn rollback(configuration: &Configuration, context: impl FnOnce(Settin
     let mut prepared = Prepared { identity, wanted, observed, plan };
     drop_in.plan(&mut prepared)?;
     let installed = super::change(&context, "rollback", &prepared, Vec::new()).await?;
-    tell_departure(&context, &manifest, &now);
+    match misfit {
+        Some(misfit) => tell_misfit(&context, &manifest, &misfit),
+        None => tell_departure(&context, &manifest, &now),
+    }
     Ok(installed)
 }
 
@@ -82,6 +86,19 @@ fn whole(context: &Context, number: u64) -> Result<(Manifest, Copies), Failure> 
             Err(damaged(damage))
         }
     }
+}
+
+/// What is in force is the generation's own configuration; the one that is written down is refused until it fits.
+fn tell_misfit(context: &Context, manifest: &Manifest, misfit: &ConfigError) {
+    let said: Vec<&str> = misfit.problems.iter().map(|problem| problem.message.as_str()).collect();
+    let text = format!(
+        "generation {} runs with its own configuration, which is in force; the one in {} does not fit its kubelet, and `hostlet \
+         install` refuses it: {}\ntake that out, or go to a kubelet that has it: hostlet upgrade VERSION",
+        manifest.number,
+        layout::CONFIGURATION,
+        said.join("; ")
+    );
+    context.events.emit(Event::Warning { text });
 }
 
 /// The versions are remembered; whatever else the configuration says is the user's, and the next installation goes by it.

@@ -324,6 +324,9 @@ impl fmt::Display for Status {
             }
             None => {}
         }
+        if let Some(skew) = self.readiness.as_ref().and_then(|readiness| readiness.clock_skew.as_ref()) {
+            writeln!(f, "  {skew}")?;
+        }
         if self.unfinished_run {
             writeln!(f, "A run was ended in the middle; the next `hostlet install` undoes it first.")?;
         }

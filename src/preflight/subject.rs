@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::{
-    config::Settings,
+    config::{CertificateAuthority, Settings},
     host::api_server::{Answers, NotDiscovered},
     model::{NodeIdentity, UnitName},
 };
@@ -43,6 +43,8 @@ pub struct Looks {
 pub(super) struct Seen {
     pub(super) ended: Instant,
     pub(super) answers: Arc<Result<Answers, NotDiscovered>>,
+    /// The cluster's authority that vouched for them, as PEM.
+    pub(super) authority: Option<String>,
 }
 
 /// Directories and files of the host that checks look at.
@@ -81,6 +83,18 @@ impl Subject {
     pub fn new(settings: Settings, identity: NodeIdentity) -> Self {
         let places = Places { images: images_of(&settings.runtime.unit), ..Places::default() };
         Self { settings, identity, places, adopt: false, wait: Duration::ZERO, looks: Looks::default() }
+    }
+
+    /// The settings, with the authority that the look at the API server has discovered in the place of its hash.
+    pub(super) async fn settled(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        if let Some(cluster) = &mut settings.cluster
+            && let CertificateAuthority::Discovered(_) = cluster.certificate_authority
+            && let Some(authority) = self.looks.api_server.lock().await.as_ref().and_then(|seen| seen.authority.clone())
+        {
+            cluster.certificate_authority = CertificateAuthority::Inline(authority);
+        }
+        settings
     }
 
     /// A field of KubeletConfiguration that the user set.

@@ -121,6 +121,10 @@ impl Join {
 
     /// Registers, and tells its state from then on.
     async fn live(&self) -> Result<(), String> {
+        // One that has expired is not shown to anybody.
+        if !self.is_valid() {
+            return Err("Unauthorized: there is no client certificate that has not expired".to_owned());
+        }
         let server = kubeconfig::server(&self.kubeconfig).map_err(|error| error.to_string())?;
         let certificate = ClientCertificate::read(&self.certificate()).map_err(|error| error.to_string())?;
         let api = Api { server: &server, credential: &Credential::Certificate(certificate) };

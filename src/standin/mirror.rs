@@ -6,9 +6,10 @@ use std::{
     io::SeekFrom,
     path::{Component, Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
+use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde::Deserialize;
 use tokio::{
@@ -25,7 +26,7 @@ use tokio_rustls::{
 };
 
 use super::{
-    api_server::{AnyClient, Cluster, Request},
+    api_server::{AnyClient, Cluster, Request, clock},
     flags::Flags,
     notify::notify,
     say,
@@ -35,6 +36,10 @@ use crate::host::files;
 /// In the mirror's directory: a JSON object of paths (`/kubelet/...`) and the fault that each is served with. Read for each
 /// request.
 pub const FAULTS: &str = "faults.json";
+
+/// How long its certificate is valid, from a little before it was made: as kubeadm makes an API server's.
+const YEAR: Duration = Duration::from_hours(365 * 24);
+const BACKDATE: Duration = Duration::from_mins(5);
 
 /// The mirror could not start.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +108,8 @@ pub(super) async fn run(arguments: &[String]) -> Result<(), MirrorError> {
     let certificate_file = Path::new(needed("ca-out")?);
     let key_file = certificate_file.with_extension("key");
     let kept = files::if_present(files::read_text(&key_file))?;
-    let (config, authority) = identity(host, kept.as_deref())?;
+    let now = clock(&directory);
+    let (config, authority) = identity(host, kept.as_deref(), now)?;
     let (pem, key) = (authority.pem(), authority.key().serialize_pem());
     let cluster = Arc::new(Cluster::new(&directory, authority).map_err(MirrorError::ApiServer)?);
     // Whoever waits for this file finds the mirror listening.
@@ -130,15 +136,22 @@ pub(super) async fn run(arguments: &[String]) -> Result<(), MirrorError> {
     }
 }
 
-/// A certificate for a host, and the authority that signed it: with the key that was kept, or a new one.
-fn identity(host: &str, kept: Option<&str>) -> Result<(ServerConfig, CertifiedIssuer<'static, KeyPair>), MirrorError> {
+/// A certificate for a host, as of this time, and the authority that signed it: with the key that was kept, or a new one.
+fn identity(
+    host: &str,
+    kept: Option<&str>,
+    now: Timestamp,
+) -> Result<(ServerConfig, CertifiedIssuer<'static, KeyPair>), MirrorError> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "hostlet rehearsal");
     let authority_key = kept.map_or_else(KeyPair::generate, KeyPair::from_pem)?;
     let authority = CertifiedIssuer::self_signed(params, authority_key)?;
     let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(vec![host.to_owned(), "localhost".to_owned()])?.signed_by(&key, &authority)?;
+    let mut params = CertificateParams::new(vec![host.to_owned(), "localhost".to_owned()])?;
+    let now = SystemTime::from(now);
+    (params.not_before, params.not_after) = ((now - BACKDATE).into(), (now + YEAR).into());
+    let certificate = params.signed_by(&key, &authority)?;
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -186,7 +199,7 @@ async fn serve(
         stream.read_exact(&mut request.body).await?;
         let answer = cluster.answer(&request);
         say(&format!("api server: {} {}: {}", request.method, request.target, answer.status));
-        respond(&mut stream, answer.status, "Content-Type: application/json\r\n", &answer.body).await?;
+        respond(&mut stream, directory, answer.status, "Content-Type: application/json\r\n", &answer.body).await?;
         return stream.shutdown().await;
     }
     let (target, head) = (request.target, request.method == "HEAD");
@@ -204,15 +217,17 @@ async fn answer(
 ) -> std::io::Result<()> {
     let fault = fault(directory, target);
     match &fault {
-        Some(Fault::Unauthorized) => return respond(stream, "401 Unauthorized", "", b"who is there?\n").await,
-        Some(Fault::Forbidden) => return respond(stream, "403 Forbidden", "", b"not you\n").await,
-        Some(Fault::NotFound) => return respond(stream, "404 Not Found", "", b"no such file\n").await,
-        Some(Fault::Unavailable) => return respond(stream, "503 Service Unavailable", "", b"try again later\n").await,
+        Some(Fault::Unauthorized) => return respond(stream, directory, "401 Unauthorized", "", b"who is there?\n").await,
+        Some(Fault::Forbidden) => return respond(stream, directory, "403 Forbidden", "", b"not you\n").await,
+        Some(Fault::NotFound) => return respond(stream, directory, "404 Not Found", "", b"no such file\n").await,
+        Some(Fault::Unavailable) => {
+            return respond(stream, directory, "503 Service Unavailable", "", b"try again later\n").await;
+        }
         Some(Fault::Html) => {
             let page = b"<!DOCTYPE html><html><body>Please log in</body></html>\n";
-            return respond(stream, "200 OK", "Content-Type: text/html\r\n", page).await;
+            return respond(stream, directory, "200 OK", "Content-Type: text/html\r\n", page).await;
         }
-        Some(Fault::Redirect(to)) => return respond(stream, "302 Found", &format!("Location: {to}\r\n"), b"").await,
+        Some(Fault::Redirect(to)) => return respond(stream, directory, "302 Found", &format!("Location: {to}\r\n"), b"").await,
         _ => {}
     }
     let file = match below(directory, target) {
@@ -220,7 +235,7 @@ async fn answer(
         None => None,
     };
     let Some(mut file) = file else {
-        return respond(stream, "404 Not Found", "", b"no such file\n").await;
+        return respond(stream, directory, "404 Not Found", "", b"no such file\n").await;
     };
     let length = file.metadata().await?.len();
     let start = start.min(length);
@@ -234,7 +249,7 @@ async fn answer(
     let header = format!(
         "HTTP/1.1 {status}\r\n{}Content-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n{range}\
          Content-Length: {rest}\r\nConnection: close\r\n\r\n",
-        date()
+        date(directory)
     );
     stream.write_all(header.as_bytes()).await?;
     if !head {
@@ -268,17 +283,22 @@ async fn body(
     }
 }
 
-async fn respond(stream: &mut (impl AsyncWrite + Unpin), status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
-    let (date, length) = (date(), body.len());
+async fn respond(
+    stream: &mut (impl AsyncWrite + Unpin),
+    directory: &Path,
+    status: &str,
+    headers: &str,
+    body: &[u8],
+) -> std::io::Result<()> {
+    let (date, length) = (date(directory), body.len());
     let header = format!("HTTP/1.1 {status}\r\n{date}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.write_all(header.as_bytes()).await?;
     stream.write_all(body).await
 }
 
-/// The header with this machine's clock.
-fn date() -> String {
-    let now = jiff::Timestamp::now();
-    let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
+/// The header with the cluster's clock.
+fn date(directory: &Path) -> String {
+    let text = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&clock(directory));
     text.map(|text| format!("Date: {text}\r\n")).unwrap_or_default()
 }
 

@@ -42,6 +42,25 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
+    /// The one of this name that has this key.
+    pub(crate) fn with_key(name: &str, key: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::from_pem(key).unwrap()).unwrap())
+    }
+
+    /// Certificate and key of somebody who may bootstrap kubelets.
+    pub(crate) fn bootstrapper(&self, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::OrganizationName, "system:bootstrappers");
+        params.distinguished_name.push(DnType::CommonName, "provisioner");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
     pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
@@ -79,6 +98,9 @@ impl Authority {
 /// What it answers, by path: status and body. A path may be asked with a credential, as `PATH with token` or
 /// `PATH with certificate`, for its head alone, as `HEAD PATH`, and for a review, as `POST PATH VERB RESOURCE/SUBRESOURCE`.
 pub(crate) type Answers = BTreeMap<&'static str, (u16, String)>;
+
+/// An answer that is none: by so many seconds the server's clock is ahead.
+pub(crate) const CLOCK_AHEAD: &str = "clock ahead";
 
 pub(crate) fn version(minor: u16) -> (u16, String) {
     (200, format!(r#"{{"major":"1","minor":"{minor}","gitVersion":"v1.{minor}.1"}}"#))
@@ -187,7 +209,8 @@ fn converse(stream: TcpStream, config: &Arc<ServerConfig>, answers: &Answers) ->
             .or_else(|| answers.get(bare))
             .cloned()
             .unwrap_or_else(|| (404, r#"{"kind":"Status","reason":"NotFound","code":404}"#.to_owned()));
-        let now = jiff::Timestamp::now();
+        let ahead = answers.get(CLOCK_AHEAD).map_or(0, |(_, seconds)| seconds.parse().unwrap());
+        let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
         let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
         let kind = if body.starts_with('<') { "text/html" } else { "application/octet-stream" };
         let head =

@@ -8,17 +8,18 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use hostlet::{
-    config::{CertificateAuthority, JoinCredential},
+    config::{CertificateAuthority, Datastore, FlannelIdentity, JoinCredential},
     model::Digest,
     output::Silent,
     pipeline::{self, Context, Failure},
-    preflight::Subject,
+    preflight::{Outcome, Subject},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api_server::{Answers, Authority, Running, start, start_at, subject_with_token, version},
-    ns_preflight_world::{fails, on_a_fresh_host, passes},
+    ns_preflight_apiserver::{REVIEWS, reviewed},
+    ns_preflight_world::{ends, fails, on_a_fresh_host, passes},
 };
 
 const PATH: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
@@ -76,6 +77,27 @@ fn ns_an_authority_that_the_token_signed_and_the_hash_names_is_discovered() {
         let server = cluster(&authority, cluster_info(&authority.pem(), TOKEN));
         passes(node(&server, hash_of(&authority)), "apiserver", "has version 1.36.1");
         passes(node(&server, hash_of(&authority)), "node-name-free", "there is no Node node-07");
+    });
+}
+
+#[test]
+fn ns_flannels_identity_is_looked_at_with_the_authority_that_preflight_discovers() {
+    on_a_fresh_host(|| {
+        let authority = Authority::new();
+        let with = |allowed| {
+            let mut answers = Answers::from([("/version", version(36)), (PATH, cluster_info(&authority.pem(), TOKEN))]);
+            answers.extend(REVIEWS.map(|review| (review, reviewed(allowed))));
+            let mut subject = node(&start(&authority, answers), hash_of(&authority));
+            let identity = FlannelIdentity::TokenFile("/mnt/host/token".into());
+            subject.settings.flannel.as_mut().unwrap().datastore = Datastore::Kube(identity);
+            subject
+        };
+        passes(with(true), "flannel-rbac", "get nodes, list nodes, watch nodes, patch nodes/status");
+        fails(with(false), "flannel-rbac", "may not: get nodes");
+        // What keeps it from being discovered is said once.
+        let mut without = with(true);
+        without.settings.cluster.as_mut().unwrap().credential = Some(JoinCredential::TokenFile("/mnt/none".into()));
+        ends(without, "flannel-rbac", &Outcome::Warning, "not known: see apiserver");
     });
 }
 

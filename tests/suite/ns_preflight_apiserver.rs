@@ -10,6 +10,7 @@ use std::{
 };
 
 use hostlet::{
+    config::JoinCredential,
     model::Version,
     output::{Events, Silent},
     preflight::{Outcome, Subject, run},
@@ -17,7 +18,10 @@ use hostlet::{
 use rcgen::date_time_ymd;
 
 use crate::{
-    api_server::{Answers, Authority, serve, start, start_at, start_mute, start_with, subject_of, subject_with_token, version},
+    api_server::{
+        Answers, Authority, CLOCK_AHEAD, serve, start, start_at, start_mute, start_with, subject_of, subject_with_token,
+        version,
+    },
     ns_preflight_world::{ends, fails, on_a_fresh_host, passes, preflight, printed, sh},
 };
 
@@ -293,7 +297,7 @@ fn ns_a_token_that_the_cluster_does_not_know_blocks_and_one_that_may_not_read_no
         };
         let found = fails(with(401), "node-name-free", "does not take the bootstrap token in /mnt/host/token");
         assert!(found.remedy.unwrap().contains("kubeadm token create"));
-        let found = ends(with(403), "node-name-free", &Outcome::Warning, "the bootstrap token may not read Nodes");
+        let found = ends(with(403), "node-name-free", &Outcome::Warning, "what the node bootstraps with may not read Nodes");
         assert!(found.remedy.unwrap().contains("kubeadm:get-nodes") && !found.observed.contains("abcdef"));
     });
 }
@@ -320,7 +324,59 @@ fn ns_a_node_that_has_its_certificate_asks_with_it() {
     });
 }
 
-const REVIEWS: [&str; 4] = [
+#[test]
+fn ns_a_clock_that_the_api_servers_contradicts_is_named_with_both() {
+    on_a_fresh_host(|| {
+        let authority = Authority::new();
+        let with = |ahead: i64| {
+            let answers = Answers::from([("/version", version(36)), (CLOCK_AHEAD, (0, ahead.to_string()))]);
+            subject_of(&start(&authority, answers).url(), &authority)
+        };
+        passes(with(-20), "clock-skew", "s apart");
+        for ahead in [3600, -3600] {
+            let found = ends(with(ahead), "clock-skew", &Outcome::Warning, "this host's clock: ");
+            assert!(
+                found.observed.contains("; the API server's clock: ") && found.observed.contains(" apart, so that one of the two"),
+                "{}",
+                found.observed
+            );
+            assert!(found.remedy.unwrap().contains("timedatectl set-ntp true"));
+        }
+        ends(subject_of("https://127.0.0.1:1", &authority), "clock-skew", &Outcome::Warning, "see apiserver");
+    });
+}
+
+#[test]
+fn ns_a_certificate_to_bootstrap_with_that_is_wrong_blocks_and_tells_its_time() {
+    on_a_fresh_host(|| {
+        let authority = Authority::new();
+        let with = |status, change: fn(&mut rcgen::CertificateParams)| {
+            let answers = Answers::from([("/version", version(36)), ("/api/v1/nodes/node-07", (status, String::new()))]);
+            let mut subject = subject_of(&start(&authority, answers).url(), &authority);
+            let (certificate, key) = authority.bootstrapper(change);
+            let paths = ["/mnt/host/join.crt", "/mnt/host/join.key"];
+            fs::write(paths[0], certificate).unwrap();
+            fs::write(paths[1], key).unwrap();
+            let [certificate, key] = paths.map(Into::into);
+            subject.settings.cluster.as_mut().unwrap().credential = Some(JoinCredential::Certificate { certificate, key });
+            subject
+        };
+        let until_2090: fn(&mut rcgen::CertificateParams) = |params| params.not_after = date_time_ymd(2090, 2, 3);
+        passes(with(404, until_2090), "node-name-free", "there is no Node node-07");
+        let found = fails(
+            with(401, until_2090),
+            "node-name-free",
+            "does not take the client certificate or token in /mnt/host/join.crt",
+        );
+        assert!(found.observed.contains("to 2090-02-03T00:00:00Z; this host's clock: "), "{}", found.observed);
+        let expired = with(404, |params| params.not_after = date_time_ymd(2020, 2, 3));
+        let found = fails(expired, "node-name-free", "the kubelet cannot bootstrap");
+        assert!(found.observed.contains("it has expired at 2020-02-03T00:00:00Z; this host's clock: "), "{}", found.observed);
+        assert!(found.remedy.unwrap().contains("cluster.token-file"));
+    });
+}
+
+pub(crate) const REVIEWS: [&str; 4] = [
     "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews get nodes/",
     "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews list nodes/",
     "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews watch nodes/",
@@ -328,7 +384,7 @@ const REVIEWS: [&str; 4] = [
 ];
 
 /// As the real one answers a SelfSubjectAccessReview.
-fn reviewed(allowed: bool) -> (u16, String) {
+pub(crate) fn reviewed(allowed: bool) -> (u16, String) {
     let status =
         if allowed { r#"{"allowed":true,"reason":"RBAC: allowed by ClusterRoleBinding"}"# } else { r#"{"allowed":false}"# };
     (201, format!(r#"{{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{status}}}"#))

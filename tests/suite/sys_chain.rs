@@ -1,13 +1,17 @@
 //! From a kubelet that runs to a Node that is Ready, on a booted machine against an API server over TLS: each link of the chain
-//! missing once, the whole of it, and an upgrade that loses it.
+//! missing once, the whole of it, and an upgrade that loses it; each way to bootstrap, and clocks that differ.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use hostlet::{
     host::process::Output,
     rehearse::{Machine, set_up_stand_ins},
 };
 use serde_json::{Value, json};
 
-use crate::machine::{HOSTLET, boot_with_hostlet};
+use crate::{
+    api_server::Authority,
+    machine::{HOSTLET, boot_with_hostlet},
+};
 
 const CONFIGURATION: &str = "/etc/hostlet/hostlet.toml";
 const TOKEN: &str = "/etc/hostlet/bootstrap-token";
@@ -174,8 +178,133 @@ async fn an_upgrade_that_loses_readiness_comes_back(machine: &Machine) {
 }
 
 #[tokio::test]
-async fn sys_the_api_server_refuses_what_the_real_one_refuses() {
+async fn sys_a_node_joins_with_a_certificate_or_a_kubeconfig_and_wrong_ones_and_wrong_clocks_are_named() {
     let machine = scene().await;
+    refuses_what_the_real_one_refuses(&machine).await;
+    an_api_server_that_is_not_valid_yet(&machine).await;
+    certificates_that_do_not_bootstrap(&machine).await;
+    a_certificate_that_bootstraps_by_clocks_that_differ(&machine).await;
+    a_kubeconfig_that_bootstraps(&machine).await;
+}
+
+const SETTINGS: &str = "/etc/hostlet/hostlet.d/50-test.toml";
+const TIMES: &str = "ready-timeout = 4\n[kubelet]\nstable-window = 1\nhealth-timeout = 20\n";
+/// In hostlet's own directory, as a provisioning tool may put it there.
+const CERTIFICATE: [&str; 2] = ["/etc/hostlet/join.crt", "/etc/hostlet/join.key"];
+
+async fn installs_nothing(machine: &Machine, code: i32, said: &[&str]) {
+    let output = hostlet(machine, &["install"]).await;
+    assert_eq!(output.status.code(), Some(code), "{output}");
+    for text in said {
+        assert!(output.stderr.contains(text), "{text:?} is not in {output}");
+    }
+    assert!(!exists(machine, "/opt/hostlet/current").await, "{output}");
+}
+
+/// The cluster's clock is an hour ahead, and so are its certificates: to this host they are not valid yet.
+async fn an_api_server_that_is_not_valid_yet(machine: &Machine) {
+    control(machine, &json!({ "clock-ahead": 3600 })).await;
+    machine.script("systemctl restart hostlet-mirror").await.unwrap();
+    let said =
+        ["apiserver", "is not valid before", "this host's clock: ", "the API server's clock: ", "timedatectl set-ntp true"];
+    installs_nothing(machine, 3, &said).await;
+    control(machine, &json!({})).await;
+    machine.script("systemctl restart hostlet-mirror").await.unwrap();
+}
+
+/// The authority of the machine's cluster.
+async fn authority(machine: &Machine) -> Authority {
+    Authority::with_key("hostlet rehearsal", &machine.read("/srv/mirror-ca.key").await.unwrap())
+}
+
+async fn bootstrap_with(machine: &Machine, (certificate, key): (String, String)) {
+    let [certificate_file, key_file] = CERTIFICATE;
+    machine.write(certificate_file, certificate, 0o600).await.unwrap();
+    machine.write(key_file, key, 0o600).await.unwrap();
+    let settings =
+        format!("[cluster]\nclient-certificate-file = \"{certificate_file}\"\nclient-key-file = \"{key_file}\"\n{TIMES}");
+    // In the place of the token.
+    machine.script(&format!("sed -i '/^token-file = .*bootstrap-token/d' {CONFIGURATION}")).await.unwrap();
+    machine.write(SETTINGS, settings, 0o600).await.unwrap();
+}
+
+/// Each is named before anything is installed.
+async fn certificates_that_do_not_bootstrap(machine: &Machine) {
+    let authority = authority(machine).await;
+    let expired = authority.bootstrapper(|params| params.not_after = rcgen::date_time_ymd(2021, 1, 1));
+    bootstrap_with(machine, expired).await;
+    let said = ["client-certificate-file", CERTIFICATE[0], "it has expired at 2021-01-01T00:00:00Z; this host's clock: "];
+    installs_nothing(machine, 2, &said).await;
+    let preflight = hostlet(machine, &["preflight"]).await;
+    assert_eq!(preflight.status.code(), Some(3), "{preflight}");
+    assert!(
+        preflight.stdout.contains("the kubelet cannot bootstrap") && preflight.stdout.contains("has expired"),
+        "{preflight}"
+    );
+    bootstrap_with(machine, Authority::new().bootstrapper(|_| ())).await;
+    let said =
+        ["node-name-free", "does not take the client certificate or token in /etc/hostlet/join.crt", "another cluster's"];
+    installs_nothing(machine, 3, &said).await;
+}
+
+/// Two hours behind this host's, a cluster signs for one hour: what the kubelet gets has expired. Ten minutes ahead, it gets
+/// what is not valid yet, which is no obstacle to it, nor to the API server.
+async fn a_certificate_that_bootstraps_by_clocks_that_differ(machine: &Machine) {
+    bootstrap_with(machine, authority(machine).await.bootstrapper(|_| ())).await;
+    control(machine, &json!({ "clock-ahead": -7200, "cluster-signing-duration": 3600 })).await;
+    let clocks = ["the clocks differ", "this host's clock: ", "; the API server's clock: "];
+    let said = [&["kubelet-client-current.pem has expired at", "timedatectl set-ntp true"], &clocks[..]].concat();
+    is_missing(machine, "certificate", &said).await;
+    assert!(exists(machine, BOOTSTRAP).await && exists(machine, CERTIFICATE[1]).await, "they are needed still");
+    control(machine, &json!({ "clock-ahead": 600 })).await;
+    // A real one ends by itself after five minutes without a certificate that is valid.
+    machine.script("systemctl restart kubelet").await.unwrap();
+    let output = hostlet(machine, &["install"]).await;
+    assert!(output.status.success() && output.stdout.contains("The Node is Ready (kubelet v1.36.4)"), "{output}");
+    assert!(clocks.iter().all(|text| output.stdout.contains(text)), "{output}");
+    let readiness = result(machine).await["readiness"].clone();
+    assert!(readiness["clock-skew"].as_str().is_some_and(|skew| skew.contains("timedatectl")), "{readiness:#}");
+    assert!(readiness["reached"][0]["seen"].as_str().unwrap().contains("by this host's clock"), "{readiness:#}");
+    for gone in [BOOTSTRAP, CERTIFICATE[0], CERTIFICATE[1]] {
+        assert!(!exists(machine, gone).await, "{gone}");
+    }
+    nothing_is_restarted(machine).await;
+}
+
+/// With the same configuration, whose files are gone.
+async fn nothing_is_restarted(machine: &Machine) {
+    let pids = async || (pid(machine, "kubelet.service").await, pid(machine, "flanneld.service").await);
+    let before = pids().await;
+    let output = hostlet(machine, &["install"]).await;
+    assert!(output.status.success() && output.stdout.contains("Nothing to do"), "{output}");
+    assert!(output.stdout.contains("The Node is Ready"), "{output}");
+    assert_eq!(pids().await, before);
+}
+
+/// A node that lost its identity gets another, with a kubeconfig that is somebody else's and stays.
+async fn a_kubeconfig_that_bootstraps(machine: &Machine) {
+    let (certificate, key) = authority(machine).await.bootstrapper(|_| ());
+    let data = |pem: &str| STANDARD.encode(pem);
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: 'https://elsewhere:6443'}}}}]\nusers:\n- name: u\n  user:\n    \
+         client-certificate-data: {}\n    client-key-data: {}\n",
+        data(&certificate),
+        data(&key)
+    );
+    machine.write("/srv/join.kubeconfig", kubeconfig, 0o600).await.unwrap();
+    machine.write(SETTINGS, format!("[cluster]\nkubeconfig-file = \"/srv/join.kubeconfig\"\n{TIMES}"), 0o600).await.unwrap();
+    machine.script("rm -r /var/lib/kubelet/pki /etc/kubernetes/kubelet.conf").await.unwrap();
+    control(machine, &json!({})).await;
+    let output = hostlet(machine, &["install"]).await;
+    assert!(output.status.success() && !output.stdout.contains("clocks differ"), "{output}");
+    assert!(output.stdout.contains("The Node is Ready (kubelet v1.36.4)"), "{output}");
+    assert!(output.stderr.contains("/srv/join.kubeconfig still holds what the kubelet bootstrapped with"), "{output}");
+    assert!(exists(machine, "/srv/join.kubeconfig").await && !exists(machine, BOOTSTRAP).await, "{output}");
+    nothing_is_restarted(machine).await;
+}
+
+async fn refuses_what_the_real_one_refuses(machine: &Machine) {
     let ask = async |arguments: &str| {
         let curl = "curl --silent --cacert /srv/mirror-ca.crt --write-out ' %{http_code}'";
         let said = machine.script(&format!("{curl} {}", arguments.replace('@', "https://127.0.0.1:8443"))).await.unwrap();

@@ -10,6 +10,9 @@ use crate::machine::{HOSTLET, boot_with_hostlet};
 
 const CONFIGURATION: &str = "/etc/hostlet/hostlet.toml";
 const DROP_IN: &str = "/etc/hostlet/hostlet.d/90-upgrade.toml";
+const FAST: &str = "[kubelet]\nstable-window = 2\nhealth-timeout = 15\n";
+const ONLY_IN_1_37: &str =
+    "[kubelet.config]\ndefaultPodSysctls = { \"net.ipv4.tcp_syncookies\" = \"1\" }\nfeatureGates.DefaultPodSysctls = true\n";
 /// What an upgrade that came back may leave: downloads, its result, another process of the kubelet, and a link that was made
 /// twice.
 const TOUCHED: &[&str] = &["/var/cache/hostlet", "/run/hostlet", "kubelet.service", "/opt/hostlet/current"];
@@ -24,7 +27,7 @@ async fn scene() -> Machine {
 async fn bare_scene() -> Machine {
     let machine = boot_with_hostlet().await;
     set_up_stand_ins(&machine, HOSTLET, CONFIGURATION, "{}").await.unwrap();
-    drop_in(&machine, "[kubelet]\nstable-window = 2\nhealth-timeout = 15\n").await;
+    drop_in(&machine, FAST).await;
     machine
 }
 
@@ -241,11 +244,32 @@ async fn sys_a_downgrade_a_skipped_minor_version_and_a_kubelet_newer_than_the_ap
     assert_as_before(&machine, &before).await;
     // One that tells its version to nobody does not stop anybody.
     machine.write("/srv/mirror/faults.json", r#"{"/version": "forbidden"}"#, 0o644).await.unwrap();
+    drop_in(&machine, &format!("{FAST}{ONLY_IN_1_37}")).await;
+    refused(&machine, &["install"], 2, &["kubelet 1.36.4 has no defaultPodSysctls", "DefaultPodSysctls"]).await;
     let output = succeeds(&machine, &newer).await;
     assert!(output.stderr.contains("the API server's version is not known: it answered 403"), "{output}");
+    a_generation_runs_with_its_own_configuration(&machine).await;
+    let lacking = ["upgrade", "1.36.3", "--digest", &older, "--allow-downgrade"];
+    refused(&machine, &lacking, 2, &["kubelet 1.36.3 has no defaultPodSysctls: it was added in 1.37"]).await;
+    drop_in(&machine, FAST).await;
     let output = succeeds(&machine, &["upgrade", "1.36.3", "--digest", &older, "--allow-downgrade"]).await;
     assert!(output.stderr.contains("1.36.3 is older than 1.37.0"), "{output}");
     assert_eq!(running_version(&machine).await, "1.36.3");
+}
+
+/// Going back to a kubelet that lacks a field of the configuration of now, and forth again.
+async fn a_generation_runs_with_its_own_configuration(machine: &Machine) {
+    let has_field = async || machine.read("/opt/hostlet/current/etc/kubelet.json").await.unwrap().contains("defaultPodSysctls");
+    assert!(has_field().await);
+    let output = succeeds(machine, &["rollback"]).await;
+    let said = ["runs with its own configuration", "kubelet 1.36.4 has no defaultPodSysctls: it was added in 1.37"];
+    assert!(said.iter().all(|text| output.stderr.contains(text)), "{output}");
+    assert_eq!((running_version(machine).await.as_str(), has_field().await), ("1.36.4", false));
+    assert!(hostlet(machine, &["status", "--exit-code"]).await.status.success());
+    refused(machine, &["install"], 2, &["kubelet 1.36.4 has no defaultPodSysctls", "1.37.0 or later"]).await;
+    succeeds(machine, &["rollback"]).await;
+    assert_eq!((running_version(machine).await.as_str(), has_field().await), ("1.37.0", true));
+    nothing_to_do(machine).await;
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use std::{path::Path, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use http::Method;
+use jiff::Timestamp;
 
 use super::{Expectation, Link, Obstacle};
 use crate::{
     host::{
-        api_server::{self, ClientCertificate, Credential, Door, Listed, SigningRequest, State, Unreachable},
+        api_server::{self, Call, ClientCertificate, Clocks, Credential, Door, Listed, SigningRequest, State, Unreachable},
         kubeconfig, look,
     },
     model::layout,
@@ -17,45 +18,61 @@ use crate::{
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 const KUBELET: &str = "kubelet.service";
 
-/// The certificate, and what is told of it.
-pub(super) async fn certificate(expectation: &Expectation) -> Result<(ClientCertificate, String), Obstacle> {
+/// The certificate, and what is told of it. Where there is none that is valid, what time it is here and there may be why.
+pub(super) async fn certificate(
+    expectation: &Expectation,
+    clocks: &mut Option<Clocks>,
+) -> Result<(ClientCertificate, String), Obstacle> {
     let path = expectation.certificate();
     // A link to a file that is gone is no certificate.
     if !path.is_file() {
-        return Err(bootstrap(expectation).await);
+        return Err(bootstrap(expectation, clocks).await);
     }
     let certificate = ClientCertificate::read(&path).map_err(|error| {
         let remedy =
             format!("remove {} and restart kubelet.service: with a bootstrap credential it gets another one", path.display());
         Obstacle::new(Link::Certificate, error.to_string(), remedy)
     })?;
-    let seen = judge(&path, &certificate, Timestamp::now())?;
-    Ok((certificate, seen))
+    match judge(&path, &certificate, Timestamp::now()) {
+        Ok(seen) => Ok((certificate, seen)),
+        Err(obstacle) => {
+            *clocks = both_clocks().await;
+            Err(match clocks {
+                // It may be the clock's end, and not the certificate's.
+                Some(clocks) if clocks.differ() => Obstacle { remedy: SET_CLOCK.to_owned(), settled: false, ..obstacle },
+                _ => obstacle,
+            })
+        }
+    }
 }
 
-/// Whether the certificate is valid now.
+/// Whether the certificate is valid now. One that is not yet is used all the same: the kubelet does, and it is the API
+/// server's clock that decides.
 fn judge(path: &Path, certificate: &ClientCertificate, now: Timestamp) -> Result<String, Obstacle> {
     let Some(validity) = certificate.validity() else {
         return Err(Obstacle::new(Link::Certificate, format!("{} holds no X.509 certificate", path.display()), RENEW));
     };
     let path = path.display();
-    if now < validity.not_before {
-        let found = format!("{path} is not valid before {}; this host's clock: {}", validity.not_before, shown(now));
-        return Err(Obstacle::new(Link::Certificate, found, SET_CLOCK));
-    }
     if now > validity.not_after {
         let found = format!("{path} has expired at {}; this host's clock: {}", validity.not_after, shown(now));
         return Err(Obstacle::new(Link::Certificate, found, RENEW).settled());
     }
-    Ok(format!("valid until {}", validity.not_after))
+    let early = format!("; by this host's clock ({}) not before {}", shown(now), validity.not_before);
+    let early = if now < validity.not_before { early } else { String::new() };
+    Ok(format!("valid until {}{early}", validity.not_after))
 }
 
 const RENEW: &str = "give the node a bootstrap token once more: on a control-plane node: kubeadm token create; write what it \
                      prints into the file of cluster.token-file, and run hostlet install";
 const SET_CLOCK: &str = "set this host's clock: timedatectl set-ntp true, and see that NTP reaches its servers";
 
+/// What is said of clocks that contradict each other.
+pub(super) fn clock_skew(clocks: Clocks) -> String {
+    format!("the clocks differ, so that certificates seem not valid yet, or not any more: {clocks}; {SET_CLOCK}")
+}
+
 /// Why there is no certificate yet, as whoever may bootstrap can find out.
-async fn bootstrap(expectation: &Expectation) -> Obstacle {
+async fn bootstrap(expectation: &Expectation, clocks: &mut Option<Clocks>) -> Obstacle {
     let path = Path::new(layout::BOOTSTRAP_KUBECONFIG);
     if !look::exists(path) {
         let found = format!("the kubelet has no client certificate, and {} is not there to get one with", path.display());
@@ -69,24 +86,19 @@ async fn bootstrap(expectation: &Expectation) -> Obstacle {
     let door = Door { server: &server.url, authority: &server.authority, credential: Some(&credential) };
     match api_server::signing_requests(door, ANSWER).await {
         Err(error) => unreachable(Link::Certificate, &error),
-        Ok((listed, clock)) => {
-            let skew = clock.and_then(|theirs| skew(Timestamp::now(), theirs)).unwrap_or_default();
-            let obstacle = explain(expectation.node.as_str(), &credential, listed);
-            Obstacle { found: obstacle.found + &skew, ..obstacle }
+        Ok((listed, told)) => {
+            *clocks = told;
+            explain(expectation.node.as_str(), &credential, listed)
         }
     }
 }
 
-/// What the API server's clock says, where it differs: certificates are then not valid yet, or not any more.
-fn skew(ours: Timestamp, theirs: Timestamp) -> Option<String> {
-    let apart = ours.duration_since(theirs);
-    (apart.abs() > SignedDuration::from_mins(2)).then(|| {
-        format!(
-            "\nthe clocks differ: this host's says {}, the API server's {}: set this host's (timedatectl set-ntp true)",
-            shown(ours),
-            shown(theirs)
-        )
-    })
+/// As anybody may ask where the kubelet's kubeconfig leads.
+async fn both_clocks() -> Option<Clocks> {
+    let server = kubeconfig::server(layout::KUBELET_KUBECONFIG.as_ref()).ok()?;
+    let door = Door { server: &server.url, authority: &server.authority, credential: None };
+    let call = Call { method: Method::GET, path: "/version", body: None };
+    api_server::call(door, &call, ANSWER).await.ok()?.clocks
 }
 
 fn explain(node: &str, credential: &Credential, listed: Listed) -> Obstacle {
@@ -218,11 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_differ_are_told_and_clocks_that_agree_are_not() {
+    fn clocks_that_contradict_each_other_are_told_with_what_to_do() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
-        let said = skew(time("2026-11-25T09:00:00Z"), time("2026-11-25T10:00:00Z")).unwrap();
+        let said = clock_skew(Clocks { ours: time("2026-11-25T09:00:00Z"), theirs: time("2026-11-25T10:00:00Z") });
         assert!(said.contains("09:00:00Z") && said.contains("10:00:00Z") && said.contains("timedatectl"), "{said}");
-        assert_eq!(skew(time("2026-11-25T09:00:00Z"), time("2026-11-25T09:01:00Z")), None);
     }
 
     #[test]
@@ -238,8 +249,8 @@ mod tests {
         let certificate = ClientCertificate::read(&path).unwrap();
         let at = |time: &str| judge(&path, &certificate, time.parse().unwrap());
         assert_eq!(at("2026-06-01T00:00:00Z").unwrap(), "valid until 2027-01-01T00:00:00Z");
-        let early = at("1970-01-01T00:05:00Z").unwrap_err();
-        assert!(early.found.contains("not valid before 2026-01-01") && early.remedy.contains("timedatectl"), "{early:?}");
+        let early = at("1970-01-01T00:05:00Z").unwrap();
+        assert!(early.contains("by this host's clock (1970-01-01T00:05:00Z) not before 2026-01-01"), "{early}");
         let late = at("2027-06-01T00:00:00Z").unwrap_err();
         assert!(late.found.contains("expired") && late.settled, "{late:?}");
     }

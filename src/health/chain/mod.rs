@@ -132,6 +132,9 @@ pub struct Readiness {
     pub reached: Vec<Reached>,
     /// The next one, where there is one.
     pub missing: Option<Obstacle>,
+    /// What this host's clock says and the API server's, where they contradict each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew: Option<String>,
 }
 
 impl Readiness {
@@ -155,6 +158,7 @@ impl fmt::Display for Readiness {
             return write!(f, "the Node is Ready");
         };
         write!(f, "the Node is not Ready: it has come as far as: {furthest}; missing: {link}\n{found}\n{remedy}")?;
+        self.clock_skew.iter().try_for_each(|skew| write!(f, "\n{skew}"))?;
         f.write_str(&crate::host::journal::quoted(journal))
     }
 }
@@ -168,7 +172,7 @@ mod tests {
         let reached = |link| Reached { link, seen: String::new() };
         let missing = Obstacle::new(Link::PodCidr, "no podCIDR", "turn it on");
         let reached = vec![reached(Link::Certificate), reached(Link::Registered)];
-        let readiness = Readiness { complete: false, reached, missing: Some(missing) };
+        let readiness = Readiness { complete: false, reached, missing: Some(missing), clock_skew: None };
         let said = readiness.to_string();
         assert_eq!(
             said,

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     host::{
-        api_server::{self, ClientCertificate, Credential, Door, Node, NodeAnswer, Question},
+        api_server::{self, ClientCertificate, Clocks, Credential, Door, Node, NodeAnswer, Question},
         kubeconfig, machine,
     },
     model::layout,
@@ -14,14 +14,14 @@ use crate::{
 
 const KUBELET: &str = "kubelet.service";
 
-/// The Node of a name, asked for with a kubelet's certificate and where its kubeconfig leads.
-pub async fn node_of(name: &str, certificate: ClientCertificate) -> Result<NodeAnswer, Obstacle> {
+/// The Node of a name, asked for with a kubelet's certificate and where its kubeconfig leads; and what time it was.
+pub async fn node_of(name: &str, certificate: ClientCertificate) -> Result<(NodeAnswer, Option<Clocks>), Obstacle> {
     let server = kubeconfig::server(layout::KUBELET_KUBECONFIG.as_ref())
         .map_err(|error| Obstacle::new(Link::Registered, error.to_string(), "journalctl -u kubelet").of_unit(KUBELET))?;
     let credential = Credential::Certificate(certificate);
     let door = Door { server: &server.url, authority: &server.authority, credential: Some(&credential) };
     let answers = api_server::ask(&Question { door, node: name }, ANSWER).await;
-    answers.map(|answers| answers.node).map_err(|error| unreachable(Link::Registered, &error))
+    answers.map(|answers| (answers.node, answers.clocks)).map_err(|error| unreachable(Link::Registered, &error))
 }
 
 /// The Node, if it is there and this machine.

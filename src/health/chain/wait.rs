@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Expectation, Link, Obstacle, Reached, Readiness, certificate, flannel, network, node};
 use crate::{
-    host::{journal, systemd::Systemd},
+    host::{api_server::Clocks, journal, systemd::Systemd},
     model::UnitName,
     output::{Event, Events},
 };
@@ -33,16 +33,18 @@ pub struct Patience<'a> {
 
 /// Looks once.
 pub async fn look(expectation: &Expectation) -> Readiness {
-    let mut reached = Vec::new();
-    let missing = along(expectation, &mut reached).await.err();
-    Readiness { complete: missing.is_none(), reached, missing }
+    let (mut reached, mut clocks) = (Vec::new(), None);
+    let missing = along(expectation, &mut reached, &mut clocks).await.err();
+    let clock_skew = clocks.filter(Clocks::differ).map(certificate::clock_skew);
+    Readiness { complete: missing.is_none(), reached, missing, clock_skew }
 }
 
-async fn along(expectation: &Expectation, reached: &mut Vec<Reached>) -> Result<(), Obstacle> {
+async fn along(expectation: &Expectation, reached: &mut Vec<Reached>, clocks: &mut Option<Clocks>) -> Result<(), Obstacle> {
     let mut reach = |link: Link, seen: String| reached.push(Reached { link, seen });
-    let (certificate, seen) = certificate::certificate(expectation).await?;
+    let (certificate, seen) = certificate::certificate(expectation, clocks).await?;
     reach(Link::Certificate, seen);
-    let answer = node::node_of(expectation.node.as_str(), certificate).await?;
+    let (answer, told) = node::node_of(expectation.node.as_str(), certificate).await?;
+    *clocks = told;
     let (node, seen) = node::registered(expectation, answer)?;
     reach(Link::Registered, seen);
     if let Some(flannel) = &expectation.flannel {
@@ -60,7 +62,8 @@ async fn along(expectation: &Expectation, reached: &mut Vec<Reached>) -> Result<
 pub async fn wait(expectation: &Expectation, patience: &Patience<'_>) -> Readiness {
     let begun = Instant::now();
     let mut told = Vec::new();
-    let mut stuck: Option<(String, Instant)> = None;
+    // By what helps: what was found may name the time.
+    let mut stuck: Option<(Link, String, Instant)> = None;
     loop {
         let readiness = look(expectation).await;
         for reached in &readiness.reached {
@@ -72,8 +75,8 @@ pub async fn wait(expectation: &Expectation, patience: &Patience<'_>) -> Readine
         }
         let Some(missing) = readiness.missing.as_ref().filter(|_| !readiness.has(patience.until)) else { return readiness };
         let since = match &stuck {
-            Some((found, since)) if *found == missing.found => *since,
-            _ => stuck.insert((missing.found.clone(), Instant::now())).1,
+            Some((link, remedy, since)) if *link == missing.link && *remedy == missing.remedy => *since,
+            _ => stuck.insert((missing.link, missing.remedy.clone(), Instant::now())).2,
         };
         let in_vain = missing.settled && since.elapsed() >= SETTLED;
         if in_vain || begun.elapsed() >= patience.timeout {

@@ -78,7 +78,7 @@ fn allowed(wanted: &[Digest]) -> String {
 impl NotDiscovered {
     /// Whether it may be otherwise in a moment.
     #[must_use]
-    pub const fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(why) => why.is_transient(),
             // kubeadm waits for both, too: the controller signs a moment after a token was made.

@@ -2,13 +2,14 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::{HeaderMap, StatusCode, header};
-use jiff::{Timestamp, fmt::rfc2822};
+use http::StatusCode;
+use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::{
     Answers, Bound, Credential, Door, NodeAnswer, NodesAnswer, OutOfTime, Progress, Question, Reply, Unreachable,
     VersionAnswer, answer,
+    clock::{Clocks, date},
     connection::{Call, Connection, Response},
     trust::Authorities,
 };
@@ -33,6 +34,7 @@ pub(super) async fn run(question: &Question<'_>, progress: &Progress) -> Result<
         let found = OutOfTime { whose: "the cluster's authority", address, bound, ours, theirs: date(&response.headers) };
         return Err(Unreachable::OutOfTime(found));
     }
+    let clocks = Clocks::of(&response.headers);
     let mut version = understand(address, &response)?;
     if let (VersionAnswer::Withheld(_), Some(token)) = (&version, session.token()) {
         // Whoever is known may read it (RBAC's system:public-info-viewer is for the authenticated as well).
@@ -43,7 +45,7 @@ pub(super) async fn run(question: &Question<'_>, progress: &Progress) -> Result<
         None => NodeAnswer::NotAsked,
         Some(_) => session.node(&mut connection, question.node).await?,
     };
-    Ok(Answers { address, version, node })
+    Ok(Answers { address, version, node, clocks })
 }
 
 pub(super) async fn list(door: Door<'_>, progress: &Progress) -> Result<NodesAnswer, Unreachable> {
@@ -58,7 +60,7 @@ pub(super) async fn call(door: Door<'_>, call: &Call<'_>, progress: &Progress) -
     let session = Session { door, progress, authorities: &authorities };
     let mut connection = session.begin().await?;
     let response = connection.send(door.server, call, session.token()).await?;
-    Ok(Reply { status: response.status, clock: date(&response.headers), body: response.body })
+    Ok(Reply { status: response.status, clocks: Clocks::of(&response.headers), body: response.body })
 }
 
 fn understand(address: SocketAddr, response: &Response) -> Result<VersionAnswer, Unreachable> {
@@ -168,10 +170,4 @@ impl Session<'_> {
         // The certificate is the news, whatever comes of this.
         OutOfTime { theirs: timeout(CLOCK, asked).await.ok().flatten(), ..found }
     }
-}
-
-/// The server's clock. Source: RFC 9110, section 6.6.1.
-fn date(headers: &HeaderMap) -> Option<Timestamp> {
-    let text = headers.get(header::DATE)?.to_str().ok()?;
-    rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }

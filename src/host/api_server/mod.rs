@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 pub use answer::{Condition, ListedNode, Node, SystemInfo, node};
+pub use clock::Clocks;
 pub use connection::Call;
 pub use discovery::{NotDiscovered, discover, pinned};
 pub(crate) use signing_request::subject;
@@ -72,6 +73,8 @@ pub struct Answers {
     pub version: VersionAnswer,
     /// The Node.
     pub node: NodeAnswer,
+    /// What time it was, here and there; `None` where it did not tell.
+    pub clocks: Option<Clocks>,
 }
 
 /// What it said of its version.
@@ -118,8 +121,8 @@ pub enum NodesAnswer {
 pub struct Reply {
     /// The HTTP status.
     pub status: StatusCode,
-    /// The server's clock, where it told.
-    pub clock: Option<Timestamp>,
+    /// What time it was, here and there; `None` where it did not tell.
+    pub clocks: Option<Clocks>,
     /// The body.
     pub body: Bytes,
 }
@@ -258,8 +261,10 @@ pub enum Bound {
 impl Unreachable {
     /// Whether it may be otherwise in a moment, because the network or the server is coming up.
     #[must_use]
-    pub const fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
+            // A clock is set a moment after boot.
+            Self::OutOfTime(found) => found.clocks_differ() == Some(true),
             Self::NoAddress { .. }
             | Self::NoConnection(_)
             | Self::ConnectionSilent { .. }
@@ -272,8 +277,7 @@ impl Unreachable {
             | Self::NotAName { .. }
             | Self::NotTls(_)
             | Self::ForeignAuthority { .. }
-            | Self::WrongName { .. }
-            | Self::OutOfTime(_) => false,
+            | Self::WrongName { .. } => false,
         }
     }
 }

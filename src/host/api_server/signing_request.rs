@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Method, StatusCode};
-use jiff::Timestamp;
 use serde::Deserialize;
 use x509_cert::{
     der::{Decode, asn1::Utf8StringRef, oid::db::rfc4519::CN},
     request::CertReq,
 };
 
-use super::{Call, Door, Unreachable, call};
+use super::{Call, Clocks, Door, Unreachable, call};
 
 /// Who signs what kubelets show to the API server.
 pub const KUBELET_CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -63,7 +62,7 @@ pub enum Listed {
 }
 
 /// Lists what kubelets have asked for; with the API server's clock, where it told.
-pub async fn signing_requests(door: Door<'_>, limit: Duration) -> Result<(Listed, Option<Timestamp>), Unreachable> {
+pub async fn signing_requests(door: Door<'_>, limit: Duration) -> Result<(Listed, Option<Clocks>), Unreachable> {
     let path = format!("{PATH}{}", KUBELET_CLIENT.replace('/', "%2F"));
     let reply = call(door, &Call { method: Method::GET, path: &path, body: None }, limit).await?;
     let listed = match reply.status {
@@ -75,7 +74,7 @@ pub async fn signing_requests(door: Door<'_>, limit: Duration) -> Result<(Listed
         },
         status => Listed::Unclear(format!("it answers {status} for the list of CertificateSigningRequests")),
     };
-    Ok((listed, reply.clock))
+    Ok((listed, reply.clocks))
 }
 
 #[derive(Deserialize)]

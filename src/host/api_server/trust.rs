@@ -52,7 +52,11 @@ impl ClientCertificate {
         })?;
         match self.validity() {
             None => Err("it is no X.509 certificate".to_owned()),
-            Some(validity) if now > validity.not_after => Err(format!("it has expired at {}", validity.not_after)),
+            Some(validity) if now > validity.not_after => Err(format!(
+                "it has expired at {}; this host's clock: {}",
+                validity.not_after,
+                now.round(jiff::Unit::Second).unwrap_or(now)
+            )),
             Some(_) => Ok(()),
         }
     }

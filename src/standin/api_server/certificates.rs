@@ -14,13 +14,12 @@ use x509_cert::{
     request::CertReq,
 };
 
-use super::{Answer, Controllers, Identity, Request, State, now, rbac::Attributes};
+use super::{Answer, Controllers, Identity, Request, State, YEAR, rbac::Attributes};
 use crate::host::api_server::{KUBELET_CLIENT, subject};
 
 const RESOURCE: &str = "certificatesigningrequests";
 const KIND: &str = "CertificateSigningRequest";
-/// What is asked for where nothing else is: a year. The signer dates back by five minutes, for clocks that are behind.
-const YEAR: u64 = 365 * 24 * 60 * 60;
+/// The signer dates back by so many seconds, for clocks that are behind.
 const BACKDATE: u64 = 5 * 60;
 
 pub(super) fn answer(state: &mut State, identity: &Identity, asked: &Attributes, request: &Request) -> Result<Answer, Answer> {
@@ -116,9 +115,9 @@ fn is_kubelets(object: &Value, request: &CertReq) -> Result<String, &'static str
     Ok(name)
 }
 
-fn set(object: &mut Value, kind: &str, reason: &str, message: &str) {
-    let condition = json!({ "type": kind, "status": "True", "reason": reason, "message": message, "lastUpdateTime": now(),
-        "lastTransitionTime": now() });
+fn set(object: &mut Value, now: &str, kind: &str, reason: &str, message: &str) {
+    let condition = json!({ "type": kind, "status": "True", "reason": reason, "message": message, "lastUpdateTime": now,
+        "lastTransitionTime": now });
     match object["status"]["conditions"].as_array_mut() {
         Some(conditions) => conditions.push(condition),
         None => object["status"]["conditions"] = json!([condition]),
@@ -131,12 +130,13 @@ fn has(object: &Value, kind: &str) -> bool {
 
 /// The csrapproving controller, and whoever denies by hand.
 pub(super) fn approve(state: &mut State, controllers: &Controllers) {
+    let now = state.time();
     for object in state.requests.values_mut() {
         if has(object, "Approved") || has(object, "Denied") {
             continue;
         }
         if let Some(message) = &controllers.deny {
-            set(object, "Denied", "KubectlDeny", message);
+            set(object, &now, "Denied", "KubectlDeny", message);
             continue;
         }
         let name = parse(object).ok().and_then(|request| is_kubelets(object, &request).ok());
@@ -145,13 +145,20 @@ pub(super) fn approve(state: &mut State, controllers: &Controllers) {
         let is_own = object["spec"]["username"] == name.as_str();
         if controllers.approve && (is_own || groups.iter().any(|group| group == "system:bootstrappers")) {
             let what = if is_own { "self kubelet client" } else { "kubelet client" };
-            set(object, "Approved", "AutoApproved", &format!("Auto approving {what} certificate after SubjectAccessReview."));
+            set(
+                object,
+                &now,
+                "Approved",
+                "AutoApproved",
+                &format!("Auto approving {what} certificate after SubjectAccessReview."),
+            );
         }
     }
 }
 
 /// The csrsigning controller.
 pub(super) fn sign(state: &mut State, controllers: &Controllers, authority: &CertifiedIssuer<'static, KeyPair>) {
+    let now = state.time();
     let waits =
         |object: &&mut Value| has(object, "Approved") && !has(object, "Failed") && object["status"]["certificate"].is_null();
     for object in state.requests.values_mut().filter(waits).filter(|_| controllers.sign) {
@@ -159,12 +166,12 @@ pub(super) fn sign(state: &mut State, controllers: &Controllers, authority: &Cer
             Some(message) => Err(message.clone()),
             None => parse(object).and_then(|request| {
                 is_kubelets(object, &request).map_err(str::to_owned)?;
-                certificate(object, &request, authority).map_err(|error| error.to_string())
+                certificate(object, &request, controllers, authority).map_err(|error| error.to_string())
             }),
         };
         match signed {
             Ok(pem) => object["status"]["certificate"] = json!(STANDARD.encode(pem)),
-            Err(message) => set(object, "Failed", "SignerValidationFailure", &message),
+            Err(message) => set(object, &now, "Failed", "SignerValidationFailure", &message),
         }
     }
 }
@@ -185,6 +192,7 @@ impl PublicKeyData for Key {
 fn certificate(
     object: &Value,
     request: &CertReq,
+    controllers: &Controllers,
     authority: &CertifiedIssuer<'static, KeyPair>,
 ) -> Result<String, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
@@ -192,8 +200,8 @@ fn certificate(
     params.distinguished_name.push(DnType::CommonName, subject(request).unwrap_or_default());
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let seconds = object["spec"]["expirationSeconds"].as_u64().unwrap_or(YEAR);
-    let now = std::time::SystemTime::now();
+    let seconds = object["spec"]["expirationSeconds"].as_u64().unwrap_or(YEAR).min(controllers.cluster_signing_duration);
+    let now = std::time::SystemTime::from(controllers.now());
     params.not_before = (now - std::time::Duration::from_secs(BACKDATE)).into();
     params.not_after = (now + std::time::Duration::from_secs(seconds)).into();
     let key = Key(request.info.public_key.subject_public_key.raw_bytes().to_vec());

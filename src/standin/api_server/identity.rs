@@ -1,7 +1,8 @@
 //! Who asks: by client certificate, by bootstrap token, by a ServiceAccount's token, or nobody.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use rcgen::{CertifiedIssuer, KeyPair};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
@@ -35,7 +36,7 @@ impl Identity {
     /// `None` where a credential is shown and nobody knows it: 401.
     pub(super) fn of(request: &Request, clients: &Clients, controllers: &Controllers) -> Option<Self> {
         if let Some(certificate) = &request.certificate {
-            return clients.identity(certificate);
+            return clients.identity(certificate, controllers.now());
         }
         let new = |user: String, groups: &[&str]| {
             let groups = groups.iter().map(|group| (*group).to_owned()).collect();
@@ -81,8 +82,9 @@ impl Clients {
         Ok(Self(verifier.map_err(|error| error.to_string())?))
     }
 
-    fn identity(&self, der: &[u8]) -> Option<Identity> {
-        self.0.verify_client_cert(&CertificateDer::from(der), &[], UnixTime::now()).ok()?;
+    fn identity(&self, der: &[u8], now: Timestamp) -> Option<Identity> {
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_second()).ok()?));
+        self.0.verify_client_cert(&CertificateDer::from(der), &[], now).ok()?;
         let certificate = Certificate::from_der(der).ok()?;
         let attributes = || certificate.tbs_certificate.subject.0.iter().flat_map(|relative| relative.0.iter());
         let text = |value: &x509_cert::attr::AttributeValue| {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Answer, Controllers, Identity, Request, State, now, rbac::Attributes};
+use super::{Answer, Controllers, Identity, Request, State, rbac::Attributes};
 
 const RESOURCE: &str = "leases.coordination.k8s.io";
 
@@ -56,6 +56,7 @@ fn checked(request: &Request) -> Result<Value, Answer> {
 
 /// The node lifecycle controller.
 pub(super) fn monitor(state: &mut State, controllers: &Controllers) {
+    let now = state.time();
     let grace = Duration::from_secs(controllers.node_monitor_grace_period);
     for (name, _) in state.leases.iter().filter(|(_, lease)| lease.renewed.elapsed() > grace) {
         let Some(conditions) = state.nodes.get_mut(name).and_then(|node| node["status"]["conditions"].as_array_mut()) else {
@@ -65,7 +66,7 @@ pub(super) fn monitor(state: &mut State, controllers: &Controllers) {
             condition["status"] = json!("Unknown");
             condition["reason"] = json!("NodeStatusUnknown");
             condition["message"] = json!("Kubelet stopped posting node status.");
-            condition["lastTransitionTime"] = json!(now());
+            condition["lastTransitionTime"] = json!(now);
         }
     }
 }

@@ -21,6 +21,7 @@ use std::{
 
 pub(super) use identity::AnyClient;
 use identity::Identity;
+use jiff::{SignedDuration, Timestamp, Unit};
 use rbac::Attributes;
 use rcgen::{CertifiedIssuer, KeyPair};
 use serde::Deserialize;
@@ -34,6 +35,8 @@ use crate::host::files;
 const CONTROLLERS: &str = "cluster.json";
 /// The bootstrap token that is known unless told otherwise.
 pub const TOKEN: &str = "abcdef.0123456789abcdef";
+/// What is signed for where nothing else is asked for.
+const YEAR: u64 = 365 * 24 * 60 * 60;
 /// The token of flannel's ServiceAccount.
 pub const FLANNEL_TOKEN: &str = "a-rehearsals-flannel";
 
@@ -62,6 +65,10 @@ struct Controllers {
     refuse_nodes: Option<String>,
     /// flannel's ClusterRole is bound to its ServiceAccount.
     flannel: bool,
+    /// `--cluster-signing-duration` of kube-controller-manager, in seconds.
+    cluster_signing_duration: u64,
+    /// By how many seconds the cluster's clocks are ahead of this host's; less than nothing where they are behind.
+    clock_ahead: i64,
     /// Seconds after which a lease that is not renewed makes its Node's conditions unknown.
     node_monitor_grace_period: u64,
 }
@@ -79,12 +86,20 @@ impl Default for Controllers {
             allocate_node_cidrs: true,
             refuse_nodes: None,
             flannel: true,
+            cluster_signing_duration: YEAR,
+            clock_ahead: 0,
             node_monitor_grace_period: 50,
         }
     }
 }
 
 impl Controllers {
+    /// The cluster's clock.
+    fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        now.saturating_add(SignedDuration::from_secs(self.clock_ahead)).unwrap_or(now)
+    }
+
     fn read(directory: &Path) -> Self {
         let text = files::if_present(files::read_text(&directory.join(CONTROLLERS))).unwrap_or_default();
         let parsed = text.as_deref().map(serde_json::from_str).transpose();
@@ -146,13 +161,20 @@ struct State {
     nodes: BTreeMap<String, Value>,
     leases: BTreeMap<String, leases::Lease>,
     made: u64,
+    /// The time of the request, by the cluster's clock.
+    now: Timestamp,
 }
 
 impl State {
+    /// The time, as the API writes it.
+    fn time(&self) -> String {
+        self.now.round(Unit::Second).unwrap_or(self.now).to_string()
+    }
+
     /// Metadata as the server fills it in.
     fn stamp(&mut self, object: &mut Value) {
         self.made += 1;
-        object["metadata"]["creationTimestamp"] = json!(now());
+        object["metadata"]["creationTimestamp"] = json!(self.time());
         object["metadata"]["resourceVersion"] = json!(self.made.to_string());
         object["metadata"]["uid"] = json!(format!("5ec7e700-0000-4000-9000-{:012}", self.made));
     }
@@ -181,6 +203,7 @@ impl Cluster {
     pub(super) fn answer(&self, request: &Request) -> Answer {
         let controllers = Controllers::read(&self.directory);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.now = controllers.now();
         self.control(&mut state, &controllers);
         let answer = self.route(&mut state, &controllers, request).unwrap_or_else(|refused| refused);
         self.control(&mut state, &controllers);
@@ -215,8 +238,7 @@ impl Cluster {
     }
 }
 
-/// The time, as the API writes it.
-fn now() -> String {
-    let now = jiff::Timestamp::now();
-    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+/// The cluster's clock, as the controllers in this directory have it.
+pub(super) fn clock(directory: &Path) -> Timestamp {
+    Controllers::read(directory).now()
 }

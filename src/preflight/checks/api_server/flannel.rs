@@ -13,7 +13,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    config::{Datastore, FlannelIdentity},
+    config::{CertificateAuthority, Datastore, FlannelIdentity},
     host::{
         api_server::{self, Call, Door, Unreachable},
         detached,
@@ -49,7 +49,15 @@ pub(super) fn may_do_its_work(subject: Arc<Subject>, until: Instant) -> Looking 
         let Some(Datastore::Kube(identity)) = settings.flannel.as_ref().map(|flannel| &flannel.datastore) else {
             return Ok(Judgement::pass("flannel asks nothing of the API server"));
         };
-        let (authority, who) = (cluster.certificate_authority.clone(), identity.clone());
+        let mut authority = cluster.certificate_authority.clone();
+        if let CertificateAuthority::Discovered(_) = authority {
+            super::answers(&subject, cluster, until).await?;
+            match subject.settled().await.cluster.map(|cluster| cluster.certificate_authority) {
+                Some(discovered @ CertificateAuthority::Inline(_)) => authority = discovered,
+                _ => return Ok(see_apiserver()),
+            }
+        }
+        let who = identity.clone();
         let read = detached::run("credentials", move || mesh::flannel_credential(&authority, &who)).await?;
         let (authority, credential) = match read {
             Ok(read) => read,
@@ -60,10 +68,14 @@ pub(super) fn may_do_its_work(subject: Arc<Subject>, until: Instant) -> Looking 
         let reviews = join_all(NEEDED.map(|needed| review(door, needed, limit))).await;
         Ok(match reviews.into_iter().collect::<Result<Vec<_>, _>>() {
             // Said once is enough.
-            Err(_) => Judgement::warning("not known: see apiserver").remedy("see apiserver").again(Again::Yes),
+            Err(_) => see_apiserver(),
             Ok(reviews) => judge(identity, &reviews),
         })
     })
+}
+
+fn see_apiserver() -> Judgement {
+    Judgement::warning("not known: see apiserver").remedy("see apiserver").again(Again::Yes)
 }
 
 async fn review(

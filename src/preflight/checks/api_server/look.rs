@@ -59,7 +59,7 @@ fn read(subject: &Subject, cluster: &Cluster) -> Result<Known, Unclear> {
     Ok(Known { authority, credential: credential(subject, cluster).unwrap_or_default() })
 }
 
-async fn look(subject: &Subject, cluster: &Cluster, known: &Known, until: Instant) -> Result<Answers, NotDiscovered> {
+async fn look(subject: &Subject, cluster: &Cluster, known: &Known, until: Instant) -> Result<(Answers, String), NotDiscovered> {
     let left = || until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
     let authority = match (&known.authority, &known.credential) {
         (Ok(authority), _) => Cow::Borrowed(authority),
@@ -70,7 +70,8 @@ async fn look(subject: &Subject, cluster: &Cluster, known: &Known, until: Instan
     };
     let door = Door { server: &cluster.server, authority: &authority, credential: known.credential.as_ref() };
     let question = Question { door, node: subject.identity.name.as_str() };
-    Ok(api_server::ask(&question, left()).await?)
+    let answers = api_server::ask(&question, left()).await?;
+    Ok((answers, String::from_utf8_lossy(&authority).into_owned()))
 }
 
 /// The one look, by whichever of the three comes first. What went well is not looked at again.
@@ -86,7 +87,11 @@ pub(super) async fn answers(
     }
     let (reader, wanted) = (Arc::clone(subject), cluster.clone());
     let known = detached::run("credentials", move || read(&reader, &wanted)).await??;
-    let answers = Arc::new(look(subject, cluster, &known, until).await);
-    *last = Some(Seen { ended: Instant::now(), answers: Arc::clone(&answers) });
+    let (answers, authority) = match look(subject, cluster, &known, until).await {
+        Ok((answers, authority)) => (Ok(answers), Some(authority)),
+        Err(why) => (Err(why), None),
+    };
+    let answers = Arc::new(answers);
+    *last = Some(Seen { ended: Instant::now(), answers: Arc::clone(&answers), authority });
     Ok(answers)
 }

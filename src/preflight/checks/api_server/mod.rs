@@ -17,13 +17,14 @@ use remedy::remedy;
 use crate::{
     config::Cluster,
     host::{
-        api_server::{Answers, Node, NodeAnswer, NotDiscovered, SystemInfo, VersionAnswer},
+        api_server::{Answers, Clocks, Credential, Node, NodeAnswer, NotDiscovered, SystemInfo, VersionAnswer},
         files,
     },
+    model::Validity,
     plan::{self, Skew},
     preflight::{
         Subject,
-        check::{Again, Check, ERROR, Judgement, Look, Looked, Looking, Unclear},
+        check::{Again, Check, ERROR, Judgement, Look, Looked, Looking, Unclear, WARNING},
     },
 };
 
@@ -54,6 +55,16 @@ pub(super) const CHECKS: &[Check] = &[
         deadline: DEADLINE,
         may_become_true: true,
         look: Look::Async(name_is_free),
+    },
+    Check {
+        id: "clock-skew",
+        tests: "this host's clock and the API server's agree, to within a minute",
+        weight: WARNING,
+        remedy: "set this host's clock: timedatectl set-ntp true, and see that NTP reaches its servers",
+        deadline: DEADLINE,
+        // A warning is not waited for.
+        may_become_true: false,
+        look: Look::Async(clocks_agree),
     },
     Check {
         id: "flannel-rbac",
@@ -113,6 +124,21 @@ fn version(subject: Arc<Subject>, until: Instant) -> Looking {
     })
 }
 
+fn clocks_agree(subject: Arc<Subject>, until: Instant) -> Looking {
+    Box::pin(async move {
+        let Some(cluster) = &subject.settings.cluster else { return Ok(Judgement::pass(NO_CLUSTER)) };
+        Ok(match &*answers(&subject, cluster, until).await? {
+            Ok(Answers { clocks: Some(clocks), .. }) if clocks.differ() => Judgement::failure(format!(
+                "they are {:#} apart, so that one of the two finds certificates not valid yet, or not any more\n{clocks}",
+                clocks.apart().round(jiff::Unit::Second).unwrap_or(clocks.apart())
+            )),
+            Ok(Answers { clocks: Some(clocks), .. }) => Judgement::pass(format!("{} s apart", clocks.apart().as_secs())),
+            Ok(Answers { clocks: None, .. }) => Judgement::pass("the API server does not tell its time"),
+            Err(_) => Judgement::warning("not known: see apiserver").remedy("see apiserver"),
+        })
+    })
+}
+
 fn advice(skew: &Skew) -> &'static str {
     match skew {
         Skew::KubeletNewer { .. } => {
@@ -127,8 +153,8 @@ fn name_is_free(subject: Arc<Subject>, until: Instant) -> Looking {
         let Some(cluster) = &subject.settings.cluster else { return Ok(Judgement::pass(NO_CLUSTER)) };
         let name = &subject.identity.name;
         let answers = answers(&subject, cluster, until).await?;
-        let answer = match &*answers {
-            Ok(answers) => &answers.node,
+        let (answer, clocks) = match &*answers {
+            Ok(answers) => (&answers.node, answers.clocks),
             Err(why) => {
                 let judgement = Judgement::warning("not known: see apiserver").remedy("see apiserver");
                 return Ok(judgement.again(again(why, Again::Yes)));
@@ -138,12 +164,17 @@ fn name_is_free(subject: Arc<Subject>, until: Instant) -> Looking {
             NodeAnswer::Absent => Ok(Judgement::pass(format!("there is no Node {name}"))),
             NodeAnswer::Present(node) => judge_node(&subject, node),
             NodeAnswer::Forbidden => Ok(Judgement::warning(
-                "not known: the bootstrap token may not read Nodes, as those that `kubeadm token create` makes may",
+                "not known: what the node bootstraps with may not read Nodes, as tokens that `kubeadm token create` makes may",
             )
             .remedy(format!("kubectl get node {name}; kubeadm's ClusterRole kubeadm:get-nodes lets tokens look themselves"))),
-            NodeAnswer::Unauthorized => Ok(unknown_to_the_cluster(&subject, cluster)),
+            NodeAnswer::Unauthorized => Ok(unknown_to_the_cluster(&subject, cluster, clocks)),
             NodeAnswer::NotAsked => Ok(match credential(&subject, cluster) {
-                Err(why) => Judgement::warning(format!("not known: {why}")).remedy(format!("kubectl get node {name}")),
+                Err(why) if has_certificate(&subject) => {
+                    Judgement::warning(format!("not known: {why}")).remedy(format!("kubectl get node {name}"))
+                }
+                Err(why) => {
+                    Judgement::failure(format!("the kubelet cannot bootstrap: {why}")).required("a credential").remedy(RENEW)
+                }
                 Ok(_) => Judgement::pass("there is no credential to ask with"),
             }),
             NodeAnswer::Unclear(why) => Err(Unclear(why.clone())),
@@ -151,30 +182,48 @@ fn name_is_free(subject: Arc<Subject>, until: Instant) -> Looking {
     })
 }
 
+const RENEW: &str = "give another one, or bootstrap with a token: on a control-plane node: kubeadm token create; write what it prints \
+                     into a file, and name that as cluster.token-file";
+
 /// 401: a bootstrap token that the API server does not take lets no kubelet join. A certificate may be the old one of a
 /// kubelet that gets another.
-fn unknown_to_the_cluster(subject: &Subject, cluster: &Cluster) -> Judgement {
-    let certificate = certificate_path(subject);
+fn unknown_to_the_cluster(subject: &Subject, cluster: &Cluster, clocks: Option<Clocks>) -> Judgement {
     let bootstrap = cluster.credentials().next().filter(|_| !has_certificate(subject));
-    match (cluster.token_file(), bootstrap) {
-        (None, Some(path)) => Judgement::failure(format!(
-            "the API server does not take the client certificate or token in {}: it is another cluster's, or has expired",
-            path.display()
-        ))
-        .required("a credential that the cluster knows")
-        .remedy("openssl x509 -noout -issuer -enddate; or bootstrap with a token: kubeadm token create, cluster.token-file"),
-        (Some(token), Some(_)) => Judgement::failure(format!(
+    if let (Some(token), Some(_)) = (cluster.token_file(), bootstrap) {
+        return Judgement::failure(format!(
             "the API server does not take the bootstrap token in {}: it is wrong or has expired",
             token.display()
         ))
         .required("a bootstrap token that the cluster knows")
-        .remedy(format!("on a control-plane node: kubeadm token create; write what it prints into {}", token.display())),
-        _ => Judgement::warning(format!(
-            "not known: the API server does not take the client certificate in {}: it has expired, or is another cluster's",
-            certificate.display()
-        ))
-        .remedy(format!("openssl x509 -noout -enddate -in {}", certificate.display())),
+        .remedy(format!("on a control-plane node: kubeadm token create; write what it prints into {}", token.display()));
     }
+    let credential = credential(subject, cluster).ok().flatten();
+    let Some(path) = bootstrap else {
+        let certificate = certificate_path(subject);
+        return Judgement::warning(format!(
+            "not known: the API server does not take the client certificate in {}: it has expired, or is another cluster's{}",
+            certificate.display(),
+            times(credential.as_ref(), clocks)
+        ))
+        .remedy(format!("openssl x509 -noout -enddate -in {}", certificate.display()));
+    };
+    Judgement::failure(format!(
+        "the API server does not take the client certificate or token in {}: it is another cluster's, or has expired{}",
+        path.display(),
+        times(credential.as_ref(), clocks)
+    ))
+    .required("a credential that the cluster knows")
+    .remedy(RENEW)
+}
+
+/// When a certificate is valid, and what time it is.
+fn times(credential: Option<&Credential>, clocks: Option<Clocks>) -> String {
+    let Some(Credential::Certificate(certificate)) = credential else { return String::new() };
+    let validity = certificate
+        .validity()
+        .map(|Validity { not_before, not_after }| format!("\nit is valid from {not_before} to {not_after}"));
+    let clocks = clocks.map(|clocks| format!("; {clocks}"));
+    validity.map_or_else(String::new, |validity| validity + &clocks.unwrap_or_default())
 }
 
 fn judge_node(subject: &Subject, node: &Node) -> Looked {
@@ -222,7 +271,7 @@ fn this_machine() -> Result<SystemInfo, files::FileError> {
 }
 
 /// Whether to look again while there is time: not at what stays as it is.
-const fn again(why: &NotDiscovered, while_it_may_change: Again) -> Again {
+fn again(why: &NotDiscovered, while_it_may_change: Again) -> Again {
     if why.is_transient() { while_it_may_change } else { Again::No }
 }
 
