@@ -34,3 +34,23 @@ fn addresses(settings: &Settings, facts: &NodeFacts) -> Result<Vec<NodeAddress>,
     // Dual stack is asked for, not assumed: the cluster may have one family only.
     usable.into_iter().next().map(|address| vec![address]).ok_or(PlanError::NodeAddress)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Fragment, parse};
+
+    #[test]
+    fn the_name_is_the_configurations_or_else_the_hosts_in_lower_case() {
+        let named = |configured: &str, hostname: &str| {
+            let text = format!("{configured}\n[flannel]\nenabled = false\n");
+            let settings = parse(&[Fragment { name: "hostlet.toml".to_owned(), text }], &[]).unwrap();
+            let facts = NodeFacts { hostname: hostname.to_owned(), machine: "x86_64".to_owned(), default_sources: Vec::new() };
+            name(&settings, &facts).map(|name| name.to_string()).map_err(|error| error.to_string())
+        };
+        assert_eq!(named("", "Node-07.Example.com\n").unwrap(), "node-07.example.com");
+        assert_eq!(named("node.name = \"worker-1\"", "node_07").unwrap(), "worker-1");
+        assert!(named("", "node_07").unwrap_err().contains("node_07"));
+        assert!(named("", "").is_err());
+    }
+}

@@ -30,7 +30,8 @@ pub(super) async fn look(subject: &Subject, events: &Events) -> (Option<Finding>
     let proved = async {
         let mut identity = Identity::new(&subject.settings, settings, &subject.identity)?;
         if settings.peers_from.is_some() {
-            identity = identity.with_roster(mesh::ask(&subject.settled().await, subject.wait).await);
+            let settled = subject.settled().await;
+            identity = identity.with_roster(mesh::ask(&settled, subject.wait).await);
         }
         let endpoint = Endpoint::open(identity, Purpose::Prove).await?;
         let waiting = |names: &[&str]| {

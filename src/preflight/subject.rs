@@ -86,11 +86,12 @@ impl Subject {
     }
 
     /// The settings, with the authority that the look at the API server has discovered in the place of its hash.
-    pub(super) async fn settled(&self) -> Settings {
-        let mut settings = self.settings.clone();
+    pub(super) async fn settled(&self) -> Box<Settings> {
+        let authority = self.looks.api_server.lock().await.as_ref().and_then(|seen| seen.authority.clone());
+        let mut settings = Box::new(self.settings.clone());
         if let Some(cluster) = &mut settings.cluster
             && let CertificateAuthority::Discovered(_) = cluster.certificate_authority
-            && let Some(authority) = self.looks.api_server.lock().await.as_ref().and_then(|seen| seen.authority.clone())
+            && let Some(authority) = authority
         {
             cluster.certificate_authority = CertificateAuthority::Inline(authority);
         }

@@ -52,9 +52,18 @@ impl Authority {
 
     /// Certificate and key of somebody who may bootstrap kubelets.
     pub(crate) fn bootstrapper(&self, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+        self.certificate("provisioner", "system:bootstrappers", change)
+    }
+
+    /// Certificate and key of this user of this group.
+    pub(crate) fn of(&self, name: &str, group: &str) -> (String, String) {
+        self.certificate(name, group, |_| ())
+    }
+
+    fn certificate(&self, name: &str, group: &str, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::OrganizationName, "system:bootstrappers");
-        params.distinguished_name.push(DnType::CommonName, "provisioner");
+        params.distinguished_name.push(DnType::OrganizationName, group);
+        params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         change(&mut params);
         let key = KeyPair::generate().unwrap();

@@ -319,6 +319,14 @@ fn ns_a_node_that_has_its_certificate_asks_with_it() {
         let server = start(&authority, Answers::from([("/version", version(36)), other]));
         let found = fails(subject_of(&server.url(), &authority), "node-name-free", "is Ready, and another machine");
         assert!(found.remedy.unwrap().starts_with("this disk is a copy"));
+        // Renamed after it joined.
+        fs::write(path, authority.client("node-06")).unwrap();
+        let found = fails(
+            subject_of(&server.url(), &authority),
+            "node-name-free",
+            "is for the Node node-06, and this node is called node-07",
+        );
+        assert!(found.remedy.unwrap().starts_with("set node.name = \"node-06\""));
         fs::write(path, "certificate of this node\n").unwrap();
         ends(subject_of(&server.url(), &authority), "node-name-free", &Outcome::Warning, "it holds no certificate");
     });
@@ -336,7 +344,8 @@ fn ns_a_clock_that_the_api_servers_contradicts_is_named_with_both() {
         for ahead in [3600, -3600] {
             let found = ends(with(ahead), "clock-skew", &Outcome::Warning, "this host's clock: ");
             assert!(
-                found.observed.contains("; the API server's clock: ") && found.observed.contains(" apart, so that one of the two"),
+                found.observed.contains("; the API server's clock: ")
+                    && found.observed.contains(" apart, so that one of the two"),
                 "{}",
                 found.observed
             );

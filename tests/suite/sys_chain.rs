@@ -183,6 +183,7 @@ async fn sys_a_node_joins_with_a_certificate_or_a_kubeconfig_and_wrong_ones_and_
     refuses_what_the_real_one_refuses(&machine).await;
     an_api_server_that_is_not_valid_yet(&machine).await;
     certificates_that_do_not_bootstrap(&machine).await;
+    a_node_that_is_gone(&machine).await;
     a_certificate_that_bootstraps_by_clocks_that_differ(&machine).await;
     a_kubeconfig_that_bootstraps(&machine).await;
 }
@@ -247,6 +248,20 @@ async fn certificates_that_do_not_bootstrap(machine: &Machine) {
     installs_nothing(machine, 3, &said).await;
 }
 
+/// A machine of this name was a node before, and is no longer Ready: this one takes its place.
+async fn a_node_that_is_gone(machine: &Machine) {
+    let name = machine.script("hostname").await.unwrap().trim().to_lowercase();
+    let (certificate, key) = authority(machine).await.of(&format!("system:node:{name}"), "system:nodes");
+    machine.write("/srv/gone.pem", certificate + &key, 0o600).await.unwrap();
+    let node = json!({ "kind": "Node", "apiVersion": "v1", "metadata": { "name": name }, "status": {
+        "conditions": [{ "type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown" }],
+        "nodeInfo": { "machineID": "00000000000000000000000000000001", "kubeletVersion": "v1.35.1" } } });
+    machine.write("/srv/gone.json", node.to_string(), 0o600).await.unwrap();
+    let curl = "curl --silent --fail --cacert /srv/mirror-ca.crt --cert /srv/gone.pem";
+    let post = "--header 'Content-Type: application/json' --data @/srv/gone.json https://127.0.0.1:8443/api/v1/nodes";
+    machine.script(&format!("{curl} {post}")).await.unwrap();
+}
+
 /// Two hours behind this host's, a cluster signs for one hour: what the kubelet gets has expired. Ten minutes ahead, it gets
 /// what is not valid yet, which is no obstacle to it, nor to the API server.
 async fn a_certificate_that_bootstraps_by_clocks_that_differ(machine: &Machine) {
@@ -262,7 +277,10 @@ async fn a_certificate_that_bootstraps_by_clocks_that_differ(machine: &Machine) 
     let output = hostlet(machine, &["install"]).await;
     assert!(output.status.success() && output.stdout.contains("The Node is Ready (kubelet v1.36.4)"), "{output}");
     assert!(clocks.iter().all(|text| output.stdout.contains(text)), "{output}");
+    let machine_id = machine.read("/etc/machine-id").await.unwrap();
     let readiness = result(machine).await["readiness"].clone();
+    let registered = readiness["reached"][1]["seen"].as_str().unwrap();
+    assert!(registered.contains(machine_id.trim()), "the Node was another machine's: {registered}");
     assert!(readiness["clock-skew"].as_str().is_some_and(|skew| skew.contains("timedatectl")), "{readiness:#}");
     assert!(readiness["reached"][0]["seen"].as_str().unwrap().contains("by this host's clock"), "{readiness:#}");
     for gone in [BOOTSTRAP, CERTIFICATE[0], CERTIFICATE[1]] {

@@ -33,6 +33,9 @@ pub(super) async fn certificate(
             format!("remove {} and restart kubelet.service: with a bootstrap credential it gets another one", path.display());
         Obstacle::new(Link::Certificate, error.to_string(), remedy)
     })?;
+    if let Some(obstacle) = another_name(expectation.node.as_str(), &path, &certificate) {
+        return Err(obstacle);
+    }
     match judge(&path, &certificate, Timestamp::now()) {
         Ok(seen) => Ok((certificate, seen)),
         Err(obstacle) => {
@@ -44,6 +47,18 @@ pub(super) async fn certificate(
             })
         }
     }
+}
+
+/// The node was renamed after it joined: the API server lets its certificate speak for the old name alone.
+fn another_name(node: &str, path: &Path, certificate: &ClientCertificate) -> Option<Obstacle> {
+    let (name, path) = (certificate.common_name()?, path.display());
+    let old = name.strip_prefix("system:node:").filter(|old| *old != node)?;
+    let found = format!("{path} is for the Node {old}, and this node is called {node}");
+    let remedy = format!(
+        "set node.name = \"{old}\"; or, to rename it: kubectl delete node {old}, remove {path}, and run hostlet install with a \
+         bootstrap token"
+    );
+    Some(Obstacle::new(Link::Certificate, found, remedy).settled())
 }
 
 /// Whether the certificate is valid now. One that is not yet is used all the same: the kubelet does, and it is the API
@@ -234,6 +249,26 @@ mod tests {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         let said = clock_skew(Clocks { ours: time("2026-11-25T09:00:00Z"), theirs: time("2026-11-25T10:00:00Z") });
         assert!(said.contains("09:00:00Z") && said.contains("10:00:00Z") && said.contains("timedatectl"), "{said}");
+    }
+
+    #[test]
+    fn a_certificate_of_another_name_is_told_with_both_ways_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kubelet-client-current.pem");
+        let of = |name: &str| {
+            let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let pem = params.self_signed(&key).unwrap().pem() + &key.serialize_pem();
+            crate::host::files::write(&path, pem.as_bytes(), 0o600).unwrap();
+            another_name("node-07", &path, &ClientCertificate::read(&path).unwrap())
+        };
+        assert_eq!(of("system:node:node-07"), None);
+        let renamed = of("system:node:node-06").unwrap();
+        assert!(renamed.found.contains("is for the Node node-06, and this node is called node-07") && renamed.settled);
+        assert!(
+            renamed.remedy.contains("set node.name = \"node-06\"") && renamed.remedy.contains("kubectl delete node node-06")
+        );
     }
 
     #[test]

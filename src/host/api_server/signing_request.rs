@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use x509_cert::{
     der::{Decode, asn1::Utf8StringRef, oid::db::rfc4519::CN},
+    name::Name,
     request::CertReq,
 };
 
@@ -168,7 +169,12 @@ fn common_name(request: &str) -> Option<String> {
 
 /// The common name that a request asks for.
 pub(crate) fn subject(request: &CertReq) -> Option<String> {
-    let attributes = request.info.subject.0.iter().flat_map(|relative| relative.0.iter());
+    name_of(&request.info.subject)
+}
+
+/// The common name in a subject.
+pub(super) fn name_of(subject: &Name) -> Option<String> {
+    let attributes = subject.0.iter().flat_map(|relative| relative.0.iter());
     let name = attributes.into_iter().find(|attribute| attribute.oid == CN)?;
     let text = name.value.decode_as::<Utf8StringRef<'_>>().map(|text| text.as_str().to_owned());
     // Go writes a PrintableString where the characters allow it; a colon does.

@@ -14,8 +14,9 @@ use rustls::{
     sign::CertifiedKey,
 };
 use url::{Host, Url};
+use x509_cert::der::Decode;
 
-use super::{Bound, OutOfTime, Unreachable, host};
+use super::{Bound, OutOfTime, Unreachable, host, signing_request::name_of};
 use crate::{host::files, model::Validity};
 
 /// A kubelet's client certificate and its key.
@@ -65,6 +66,13 @@ impl ClientCertificate {
     #[must_use]
     pub fn validity(&self) -> Option<Validity> {
         self.chain.first().and_then(|certificate| Validity::of_certificate(certificate))
+    }
+
+    /// Whom it is for: `system:node:node-07`. None where it is no X.509 certificate, or for nobody.
+    #[must_use]
+    pub fn common_name(&self) -> Option<String> {
+        let certificate = x509_cert::Certificate::from_der(self.chain.first()?).ok()?;
+        name_of(&certificate.tbs_certificate.subject)
     }
 
     /// Certificate and key as PEM.

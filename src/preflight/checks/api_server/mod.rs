@@ -152,6 +152,15 @@ fn name_is_free(subject: Arc<Subject>, until: Instant) -> Looking {
     Box::pin(async move {
         let Some(cluster) = &subject.settings.cluster else { return Ok(Judgement::pass(NO_CLUSTER)) };
         let name = &subject.identity.name;
+        if let Some(old) = name_in_certificate(&subject, cluster).filter(|old| old != name.as_str()) {
+            let certificate = certificate_path(&subject);
+            return Ok(Judgement::failure(format!("{} is for the Node {old}, and this node is called {name}", certificate.display()))
+                .required(format!("a client certificate for system:node:{name}, or none"))
+                .remedy(format!(
+                    "set node.name = \"{old}\"; or, to rename it: kubectl delete node {old}, remove {}, and give it a bootstrap token",
+                    certificate.display()
+                )));
+        }
         let answers = answers(&subject, cluster, until).await?;
         let (answer, clocks) = match &*answers {
             Ok(answers) => (&answers.node, answers.clocks),
@@ -180,6 +189,13 @@ fn name_is_free(subject: Arc<Subject>, until: Instant) -> Looking {
             NodeAnswer::Unclear(why) => Err(Unclear(why.clone())),
         }
     })
+}
+
+/// The Node's name that the kubelet's client certificate is for.
+fn name_in_certificate(subject: &Subject, cluster: &Cluster) -> Option<String> {
+    let credential = credential(subject, cluster).ok().flatten().filter(|_| has_certificate(subject));
+    let Some(Credential::Certificate(certificate)) = credential else { return None };
+    certificate.common_name()?.strip_prefix("system:node:").map(str::to_owned)
 }
 
 const RENEW: &str = "give another one, or bootstrap with a token: on a control-plane node: kubeadm token create; write what it prints \
