@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hostlet::rehearse::Scene as _;
+use hostlet::{host::process::Output, rehearse::Scene as _};
 use tokio::time::sleep;
 
 use crate::{
-    first_boot::{Image as Seed, package},
+    first_boot::{Image as Seed, example, package},
     vm::{Image, Machine, Payload, stripped, waivers},
 };
 
@@ -40,7 +40,10 @@ async fn vm_two_fresh_machines_prove_each_other_become_nodes_at_their_first_boot
     let examples = env::var("HOSTLET_EXAMPLES").unwrap_or_else(|_| EXAMPLES.to_owned());
     let (first, second) = examples.split_once(',').expect("HOSTLET_EXAMPLES has two names, with a comma between them");
     let image = Image::prepare();
-    let mut machines = [first, second].map(|example| Machine::new(image.clone(), &payload(&image, example), Vec::new()));
+    let mut machines = [first, second].map(|example| {
+        let payload = Payload::of(seed(&image, example).root(), (&package("deb"), DEB));
+        Machine::new(image.clone(), &payload, Vec::new())
+    });
     let [one, other] = &mut machines;
     Machine::connect(one, other);
     tokio::join!(one.start(), other.start());
@@ -57,12 +60,42 @@ async fn vm_two_fresh_machines_prove_each_other_become_nodes_at_their_first_boot
     remove_the_package(one).await;
 }
 
+#[tokio::test]
+async fn vm_a_first_boot_with_wrong_user_data_is_an_error_of_cloud_inits_and_leaves_the_machine_as_it_was() {
+    let image = Image::prepare();
+    let seed = seed(&image, "minimal");
+    seed.user_data(&example("minimal").replace("token-file", "token-flie"));
+    let mut machine = Machine::new(image, &Payload::of(seed.root(), (&package("deb"), DEB)), Vec::new());
+    machine.start().await;
+    prepare(&machine, 0).await;
+    let everything =
+        "find /etc /usr /opt /var/lib/kubelet -xdev -newer /srv/before ! -path '/etc/cloud/*' ! -path '/etc/ssh/*' 2>/dev/null";
+    machine.script("touch /srv/before; sync").await.unwrap();
+    machine.begin_reboot().await;
+    let (status, log) = first_boot(&mut machine).await;
+    assert!(!status.status.success() && status.stdout.contains("status: error"), "{status}\n{log}");
+    assert_eq!(
+        machine.expect(&["cat", "/run/hostlet/failed"]).await.unwrap(),
+        "install: misconfigured (exit code 2)\n",
+        "{log}"
+    );
+    assert!(log.contains("token-flie"), "{log}");
+    assert!(machine.console().contains("hostlet install: "), "{}", machine.console());
+    let changed = machine.script(&format!("{everything} || true")).await.unwrap();
+    let hostlets = |path: &str| ["hostlet", "kubelet", "flannel", "cni"].iter().any(|name| path.contains(name));
+    // User-data wrote the configuration and the tokens itself.
+    let left: Vec<_> = changed.lines().filter(|path| hostlets(path) && !path.starts_with("/etc/hostlet")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let active = machine.run(&["systemctl", "is-active", "kubelet", "flanneld"]).await;
+    assert_eq!(active.stdout, "inactive\ninactive\n");
+}
+
 /// User-data and what it needs, a mirror that plays the API server, too, and the package, which is still to be installed.
-fn payload(image: &Image, example: &str) -> Payload {
+fn seed(image: &Image, example: &str) -> Seed {
     let directory = tempfile::tempdir().unwrap();
     let seed = Seed::of_a_computer(&stripped(directory.path()), &image.plugins());
     seed.with_example(example);
-    Payload::of(seed.root(), (&package("deb"), DEB))
+    seed
 }
 
 async fn prepare(machine: &Machine, number: usize) {
@@ -94,7 +127,8 @@ fn mesh(number: usize) -> String {
     )
 }
 
-async fn assert_became_a_node(machine: &mut Machine, example: &str) {
+/// What cloud-init says at its end, and the log of what it started.
+async fn first_boot(machine: &mut Machine) -> (Output, String) {
     machine.wait_until_reachable().await;
     let begun = Instant::now();
     // A command of its own each time: one that waits would run out of time where others use the processors.
@@ -104,6 +138,11 @@ async fn assert_became_a_node(machine: &mut Machine, example: &str) {
     }
     let status = machine.run(&["cloud-init", "status", "--long"]).await;
     let log = machine.run(&["journalctl", "--no-pager", "--unit=hostlet", "--unit=kubelet", "--unit=flanneld"]).await;
+    (status, log.stdout)
+}
+
+async fn assert_became_a_node(machine: &mut Machine, example: &str) {
+    let (status, log) = first_boot(machine).await;
     assert!(
         status.status.success() && status.stdout.contains("status: done"),
         "{example}: {status}\n{log}\n{}",
