@@ -9,6 +9,7 @@ use super::{
     body::{Body, Pace},
     cache::Cache,
     client::{self, LazyClient},
+    keeping::Keeping,
     page,
     response::{self, Meaning, Question},
     rounds::Rounds,
@@ -36,6 +37,29 @@ pub struct Request {
     pub sites: Vec<Site>,
     /// What is asked of its signature.
     pub signature: SignaturePolicy,
+}
+
+/// What was obtained.
+#[derive(Debug)]
+pub struct Fetched {
+    /// In the order of the requests.
+    pub verified: Vec<Verified>,
+    /// Their way into the cache.
+    pub keeping: Keeping,
+}
+
+impl Fetched {
+    /// What is in the cache already.
+    #[must_use]
+    pub fn already_kept(verified: Vec<Verified>) -> Self {
+        Self { verified, keeping: Keeping::default() }
+    }
+
+    /// Waits until all of it is kept.
+    pub async fn kept(self) -> Result<Vec<Verified>, FetchError> {
+        self.keeping.finish().await?;
+        Ok(self.verified)
+    }
 }
 
 /// Obtains files. Cheap to clone.
@@ -76,18 +100,22 @@ impl Fetcher {
 
     /// Obtains all of them in parallel, in the order of the requests. The first failure ends the others; what they had
     /// received stays for the next run, and likewise when the future is dropped.
-    pub async fn fetch_all(&self, requests: Vec<Request>) -> Result<Vec<Verified>, FetchError> {
+    pub async fn fetch_all(&self, requests: Vec<Request>) -> Result<Fetched, FetchError> {
         let mut tasks = JoinSet::new();
         for (position, request) in requests.into_iter().enumerate() {
             let inner = Arc::clone(&self.0);
             tasks.spawn(async move { (position, inner.obtain(&request).await) });
         }
         let mut obtained = Vec::with_capacity(tasks.len());
+        let mut keeping = Keeping::default();
         while let Some(joined) = tasks.join_next().await {
             let outcome =
                 joined.map_err(|error| FetchError::fetching("artifacts", "their sources".to_owned(), Problem::stopped(error)));
             match outcome.and_then(|(position, outcome)| Ok((position, outcome?))) {
-                Ok(verified) => obtained.push(verified),
+                Ok((position, (verified, kept))) => {
+                    obtained.push((position, verified));
+                    keeping.extend(kept);
+                }
                 Err(error) => {
                     tasks.shutdown().await;
                     return Err(error);
@@ -95,7 +123,7 @@ impl Fetcher {
             }
         }
         obtained.sort_by_key(|(position, _)| *position);
-        Ok(obtained.into_iter().map(|(_, verified)| verified).collect())
+        Ok(Fetched { verified: obtained.into_iter().map(|(_, verified)| verified).collect(), keeping })
     }
 
     /// The digest in the checksum file beside an artifact: bare, or as sha256sum prints it. Of several sites, the first that

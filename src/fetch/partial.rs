@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ const WRITTEN_BACK: u64 = 8 * 1024 * 1024;
 
 /// `<sha256>.partial`, held by this download alone until it is dropped.
 pub(super) struct Partial {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     hasher: Hasher,
     length: u64,
@@ -46,7 +47,7 @@ impl Partial {
     pub(super) fn open(path: &Path) -> Result<Option<Self>, FileError> {
         let Some(file) = files::open_exclusive(path)? else { return Ok(None) };
         let mut partial = Self {
-            file,
+            file: Arc::new(file),
             path: path.to_owned(),
             hasher: Hasher::default(),
             length: 0,
@@ -58,7 +59,7 @@ impl Partial {
         partial.origin = files::read(&partial.origin_path()).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut buffer = vec![0; 128 * 1024];
         loop {
-            match partial.file.read(&mut buffer).map_err(FileError::doing("reading", path))? {
+            match (&*partial.file).read(&mut buffer).map_err(FileError::doing("reading", path))? {
                 0 => return Ok(Some(partial)),
                 count => partial.account(&buffer[..count]),
             }
@@ -90,7 +91,7 @@ impl Partial {
 
     /// Adds bytes at the end. Blocking.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        self.file.write_all(bytes).map_err(FileError::doing("writing", &self.path))?;
+        (&*self.file).write_all(bytes).map_err(FileError::doing("writing", &self.path))?;
         self.account(bytes);
         if self.length - self.written_back >= WRITTEN_BACK {
             files::begin_writing_back(&self.file, self.written_back, self.length - self.written_back);
@@ -101,7 +102,7 @@ impl Partial {
 
     /// Empties it. Blocking.
     pub(super) fn restart(&mut self) -> Result<(), FileError> {
-        self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(FileError::doing("emptying", &self.path))?;
+        self.file.set_len(0).and_then(|()| (&*self.file).rewind()).map_err(FileError::doing("emptying", &self.path))?;
         (self.hasher, self.length, self.written_back, self.resumed) = (Hasher::default(), 0, 0, false);
         self.origin = None;
         files::if_present(files::remove_file(&self.origin_path())).map(drop)
@@ -122,6 +123,11 @@ impl Partial {
 
     pub(super) fn digest(&self) -> Digest {
         self.hasher.clone().finish()
+    }
+
+    /// The file itself, whatever its name will be.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     /// Makes it durable and gives it its name. The lock ends afterwards. Blocking.
