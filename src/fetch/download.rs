@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
 use url::Url;
 
 use super::{
@@ -34,7 +35,7 @@ const BUSY: Duration = Duration::from_millis(100);
 
 impl Inner {
     /// Finds or fetches it, verified; a download is being kept by then.
-    pub(super) async fn obtain(&self, request: &Request) -> Result<(Verified, Option<Kept>), FetchError> {
+    pub(super) async fn obtain(&self, request: &Request, keeper: &Handle) -> Result<(Verified, Option<Kept>), FetchError> {
         let what = request.artifact.to_string();
         let first = request.sites.first().map(|site| redacted(&site.url)).unwrap_or_default();
         let fail = |problem| FetchError::fetching(&what, first.clone(), problem);
@@ -46,7 +47,7 @@ impl Inner {
             Found::Partial(partial) => {
                 let whole = self.download(request, what.clone(), &partial).await?;
                 let path = self.cache.verified_path(&request.artifact.digest);
-                (whole, Some(Kept::begin(what.clone(), first.clone(), partial, path)))
+                (whole, Some(Kept::begin(keeper, what.clone(), first.clone(), partial, path)))
             }
         };
         self.events.emit(Event::Fetched {

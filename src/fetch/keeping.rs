@@ -9,7 +9,7 @@
 
 use std::path::PathBuf;
 
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{FetchError, Problem, pump::Shared};
 use crate::host::files::FileError;
@@ -45,8 +45,8 @@ impl Keeping {
 
 impl Kept {
     /// Begins to keep a file whose digest matched. It goes on when nobody waits for it.
-    pub(super) fn begin(what: String, source: String, partial: Shared, path: PathBuf) -> Self {
-        let task = tokio::task::spawn_blocking(move || partial.lock().publish(&path));
+    pub(super) fn begin(on: &Handle, what: String, source: String, partial: Shared, path: PathBuf) -> Self {
+        let task = on.spawn_blocking(move || partial.lock().publish(&path));
         Self { what, source, task }
     }
 }

@@ -6,8 +6,8 @@
 //! and [`Verified::unpack`] hashes it once more, so that nothing which changed on the disk in between is installed. What is cut
 //! off stays as `<sha256>.partial` and is resumed, by this run or the next.
 //!
-//! Memory: bytes stream. A download has 512 KiB of its own between network and disk, however busy the machine is, and
-//! [`PARALLEL`] downloads run at once: four files of 100 MB take some 16 MiB in all (held below 32 MiB by a test).
+//! Memory: bytes stream. A download has 2 MiB of its own between network and disk, however busy the machine is, and
+//! [`PARALLEL`] downloads run at once: four files of 100 MB take some 20 MiB in all (held below 32 MiB by a test).
 //!
 //! Sources: each is asked once before any is asked again. Who failed lately is asked last, by the next run, too. A partial
 //! file goes on from another source: the digest at the end decides, and a resumed file that does not match is fetched once
