@@ -92,6 +92,10 @@ pub(super) async fn pump(
             bytes.clear();
             // Nobody wants it once all was received.
             let _ = written.try_send(bytes);
+            // A network that is faster than this thread leaves the disk for later.
+            if to_write.is_empty() {
+                partial.write_back();
+            }
         }
         Ok(())
     });

@@ -213,6 +213,7 @@ impl OpenBundle {
                 let _ = partial.remove();
                 return Err(wrong(error));
             }
+            partial.write_back();
         }
         let bytes = partial.length();
         let from = ObtainedFrom::Bundle { path: self.path.clone() };
