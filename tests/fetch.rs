@@ -57,9 +57,9 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let fetcher = Fetcher::new(&sources, cache, Arc::new(Silent))?;
     let kept = runtime.block_on(async {
-        let fetched = fetcher.fetch_all(requests).await?;
+        let obtained = fetcher.fetch_all(requests).await?;
         let verified = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Ok::<_, hostlet::fetch::FetchError>((verified, fetched.kept().await?.len()))
+        Ok::<_, hostlet::fetch::FetchError>((verified, obtained.kept().await?.len()))
     });
     let (verified, files) = match kept {
         Ok(kept) => kept,
@@ -83,7 +83,7 @@ fn floor(directory: &Path, size: usize) -> Result<()> {
     let measured = |name: &str, work: &mut dyn FnMut() -> Result<()>| -> Result<()> {
         let before = spent()?;
         work()?;
-        println!("{name} {}", (spent()? - before).as_millis());
+        println!("{name} {}", spent()?.saturating_sub(before).as_millis());
         Ok(())
     };
     let mut piece = vec![7; PIECE];

@@ -96,7 +96,7 @@ pub(super) fn request(context: &Context, artifact: &Artifact) -> Request {
 pub(super) async fn download(context: &Context, requests: Vec<Request>) -> Result<Fetched, Failure> {
     let fetcher = fetcher(context)?;
     tokio::select! {
-        fetched = fetcher.fetch_all(requests) => Ok(fetched?),
+        obtained = fetcher.fetch_all(requests) => Ok(obtained?),
         () = context.stop.cancelled() => Err(Failure::Interrupted),
     }
 }
