@@ -40,7 +40,8 @@ pub use uninstall::{finish_uninstall, uninstall};
 pub use versions::foretell;
 
 use crate::{
-    config::Settings, fetch::Verified, host::checkpoint::checkpoint, model::layout, output::Events, plan::AllowedSteps,
+    config::Settings, fetch::Fetched, generation::StageError, host::checkpoint::checkpoint, model::layout, output::Events,
+    plan::AllowedSteps,
 };
 
 /// What a run works with.
@@ -101,19 +102,22 @@ pub async fn install(context: &Context, options: &Options) -> Result<Installed, 
     versions::check(context, &prepared, options.allowed)?;
     let cleared = prepare::preflight(context, &prepared).await?;
     checkpoint("stage: cleared");
-    let verified = fetching::fetch(context, &cleared, &prepared).await?;
+    let fetched = fetching::fetch(context, &cleared, &prepared).await?;
     checkpoint("stage: verified");
     let command = if options.remember.is_some() { "upgrade" } else { "install" };
-    change(context, command, &prepared, verified).await
+    change(context, command, &prepared, fetched).await
 }
 
 /// Changes the host, or leaves it as it was and sees that it is.
-async fn change(context: &Context, command: &str, prepared: &Prepared, verified: Vec<Verified>) -> Result<Installed, Failure> {
+async fn change(context: &Context, command: &str, prepared: &Prepared, fetched: Fetched) -> Result<Installed, Failure> {
+    let Fetched { verified, keeping } = fetched;
     let signatures = activate::by_component(prepared, activate::signatures(prepared, &verified));
     let ready_before = readiness::ready_before(context, prepared).await;
     let mut transaction = activate::begin(context, command).await?;
     let attempt = async {
         activate::stage(context, &mut transaction, prepared, verified).await?;
+        // Before anything of the host changes, all of it is on the disk.
+        keeping.finish().await.map_err(StageError::from)?;
         checkpoint("stage: staged");
         let active = activate::activate(context, &mut transaction, prepared).await?;
         checkpoint("stage: active");

@@ -77,7 +77,7 @@ async fn create(
     let temporary = temporary.map_err(|error| Failure::Bug(format!("making a temporary directory: {error}")))?;
     let kept = temporary.as_ref().map_or_else(|| layout::CACHE.into(), |directory| directory.path().to_owned());
     let context = Context { cache: absolute(&cache.unwrap_or(kept))?, ..context_of(settings(global)?, events) };
-    let artifacts = collect_for_bundle(&context, &arch).await?;
+    let (artifacts, keeping) = collect_for_bundle(&context, &arch).await?;
     let created = jiff::Timestamp::now().to_string();
     let target = if to == Path::new(STREAM) { to.to_owned() } else { absolute(to)? };
     let fail = FetchError::bundle(to);
@@ -90,6 +90,7 @@ async fn create(
     });
     let written = written.await.map_err(|error| Failure::Bug(error.to_string()))?;
     let (digest, checked) = written.map_err(fail)?;
+    keeping.finish().await?;
     let Some(checked) = checked else {
         // Standard output is the bundle.
         output::print_message(&format!("manifest sha256:{digest}"));

@@ -1,6 +1,10 @@
 //! Moving bytes from a reader while they are hashed.
 
-use std::io::{self, Read, Write};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::unix::fs::FileExt,
+};
 
 use crate::model::{Digest, Hasher};
 
@@ -47,6 +51,26 @@ pub(super) fn drain(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<u
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Reads an open file from its beginning, whoever else reads or writes it at another place.
+pub(super) struct FromStart<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl<'f> FromStart<'f> {
+    pub(super) const fn of(file: &'f File) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 

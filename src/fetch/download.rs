@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
 use url::Url;
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     cache::Entry,
     client,
     fetcher::Inner,
+    keeping::Kept,
     page,
     partial::{Origin, Partial},
     pump::{Progress, Shared, pump},
@@ -32,31 +34,36 @@ use crate::{
 const BUSY: Duration = Duration::from_millis(100);
 
 impl Inner {
-    /// Finds or fetches it, verified.
-    pub(super) async fn obtain(&self, request: &Request) -> Result<Verified, FetchError> {
+    /// Finds or fetches it, verified; a download is being kept by then.
+    pub(super) async fn obtain(&self, request: &Request, keeper: &Handle) -> Result<(Verified, Option<Kept>), FetchError> {
         let what = request.artifact.to_string();
         let first = request.sites.first().map(|site| redacted(&site.url)).unwrap_or_default();
         let fail = |problem| FetchError::fetching(&what, first.clone(), problem);
         // The semaphore is never closed; were it, nothing would be lost but the limit.
         let _slot = self.slots.acquire().await.ok();
         let vouched = self.vouch(request).await?;
-        let (whole, cached) = match self.enter(&request.artifact).await.map_err(fail)? {
-            Found::Verified(verified) => (verified, true),
-            Found::Partial(partial) => (self.download(request, what.clone(), &partial).await?, false),
+        let (whole, kept) = match self.enter(&request.artifact).await.map_err(fail)? {
+            Found::Verified(whole) => (whole, None),
+            Found::Partial(partial) => {
+                let whole = self.download(request, what.clone(), &partial).await?;
+                let path = self.cache.verified_path(&request.artifact.digest);
+                (whole, Some(Kept::begin(keeper, what.clone(), first.clone(), partial, path)))
+            }
         };
         self.events.emit(Event::Fetched {
             component: request.artifact.component,
             digest: request.artifact.digest.to_string(),
-            cached,
+            cached: kept.is_none(),
         });
         let signatures = Arc::clone(&self.signatures);
         let sealed = tokio::task::spawn_blocking(move || signatures.seal(whole, vouched)).await;
         let sealed = sealed.map_err(|error| fail(Problem::stopped(error)))?;
         let sealed = sealed.map_err(|error| fail(Problem::cache(None)(error)))?;
-        sealed.map_err(|wrong| {
+        let verified = sealed.map_err(|wrong| {
             let problem = SignatureProblem::Wrong { from: first.clone(), wrong };
             FetchError::signature(&request.artifact, &request.signature, problem)
-        })
+        })?;
+        Ok((verified, kept))
     }
 
     /// What is asked of its signature: fulfilled before anything is downloaded, as far as that can be.
@@ -127,16 +134,15 @@ impl Inner {
         client::accepted(site)?;
         loop {
             partial.lock().begin();
-            // A kill may have come between the last byte and the rename.
+            // An earlier run may have ended between the last byte and the name.
             let mut html = false;
             if partial.lock().digest() != artifact.digest {
                 html = self.transfer(artifact, site, partial, told).await?;
             }
-            let (wanted, name) = (artifact.clone(), self.cache.verified_path(&artifact.digest));
             let from = ObtainedFrom::Source { url: redacted(&site.url) };
-            let published = partial.with(move |partial| Whole::publish(&wanted, from, partial, &name)).await?;
-            let actual = match published.map_err(Problem::cache(None))? {
-                Ok(verified) => return Ok(verified),
+            let path = self.cache.verified_path(&artifact.digest);
+            let actual = match Whole::received(artifact, from, &partial.lock(), &path) {
+                Ok(whole) => return Ok(whole),
                 Err(actual) => actual,
             };
             if !partial.lock().resumed() {

@@ -2,13 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     FetchError, Problem, Verified,
     body::{Body, Pace},
     cache::Cache,
     client::{self, LazyClient},
+    keeping::Keeping,
     page,
     response::{self, Meaning, Question},
     rounds::Rounds,
@@ -36,6 +38,29 @@ pub struct Request {
     pub sites: Vec<Site>,
     /// What is asked of its signature.
     pub signature: SignaturePolicy,
+}
+
+/// What was obtained.
+#[derive(Debug)]
+pub struct Fetched {
+    /// In the order of the requests.
+    pub verified: Vec<Verified>,
+    /// Their way into the cache.
+    pub keeping: Keeping,
+}
+
+impl Fetched {
+    /// What is in the cache already.
+    #[must_use]
+    pub fn already_kept(verified: Vec<Verified>) -> Self {
+        Self { verified, keeping: Keeping::default() }
+    }
+
+    /// Waits until all of it is kept.
+    pub async fn kept(self) -> Result<Vec<Verified>, FetchError> {
+        self.keeping.finish().await?;
+        Ok(self.verified)
+    }
 }
 
 /// Obtains files. Cheap to clone.
@@ -76,26 +101,24 @@ impl Fetcher {
 
     /// Obtains all of them in parallel, in the order of the requests. The first failure ends the others; what they had
     /// received stays for the next run, and likewise when the future is dropped.
-    pub async fn fetch_all(&self, requests: Vec<Request>) -> Result<Vec<Verified>, FetchError> {
-        let mut tasks = JoinSet::new();
-        for (position, request) in requests.into_iter().enumerate() {
-            let inner = Arc::clone(&self.0);
-            tasks.spawn(async move { (position, inner.obtain(&request).await) });
-        }
-        let mut obtained = Vec::with_capacity(tasks.len());
-        while let Some(joined) = tasks.join_next().await {
-            let outcome =
-                joined.map_err(|error| FetchError::fetching("artifacts", "their sources".to_owned(), Problem::stopped(error)));
-            match outcome.and_then(|(position, outcome)| Ok((position, outcome?))) {
-                Ok(verified) => obtained.push(verified),
-                Err(error) => {
-                    tasks.shutdown().await;
-                    return Err(error);
+    ///
+    /// One thread receives and decrypts all of them, since many would spend more time on waking one another than that takes:
+    /// the network is slower. Hashing and writing have threads of their own.
+    pub async fn fetch_all(&self, requests: Vec<Request>) -> Result<Fetched, FetchError> {
+        let (inner, keeper, dropped) = (Arc::clone(&self.0), Handle::current(), CancellationToken::new());
+        let _guard = dropped.clone().drop_guard();
+        let receive = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| failed(Problem::Stopped(error.to_string())))?;
+            runtime.block_on(async {
+                tokio::select! {
+                    fetched = inner.fetch_all(requests, &keeper) => fetched,
+                    // Nobody hears of it.
+                    () = dropped.cancelled() => Err(failed(Problem::Stopped("nobody waits for it".to_owned()))),
                 }
-            }
-        }
-        obtained.sort_by_key(|(position, _)| *position);
-        Ok(obtained.into_iter().map(|(_, verified)| verified).collect())
+            })
+        };
+        tokio::task::spawn_blocking(receive).await.map_err(|error| failed(Problem::stopped(error)))?
     }
 
     /// The digest in the checksum file beside an artifact: bare, or as sha256sum prints it. Of several sites, the first that
@@ -134,7 +157,38 @@ impl Reach for Inner {
     }
 }
 
+/// What is about none of them.
+fn failed(problem: Problem) -> FetchError {
+    FetchError::fetching("artifacts", "their sources".to_owned(), problem)
+}
+
 impl Inner {
+    /// Downloads run on the runtime that this is called in, and are kept by the other.
+    async fn fetch_all(self: Arc<Self>, requests: Vec<Request>, keeper: &Handle) -> Result<Fetched, FetchError> {
+        let mut tasks = JoinSet::new();
+        for (position, request) in requests.into_iter().enumerate() {
+            let (inner, keeper) = (Arc::clone(&self), keeper.clone());
+            tasks.spawn(async move { (position, inner.obtain(&request, &keeper).await) });
+        }
+        let mut obtained = Vec::with_capacity(tasks.len());
+        let mut keeping = Keeping::default();
+        while let Some(joined) = tasks.join_next().await {
+            let outcome = joined.map_err(|error| failed(Problem::stopped(error)));
+            match outcome.and_then(|(position, outcome)| Ok((position, outcome?))) {
+                Ok((position, (verified, kept))) => {
+                    obtained.push((position, verified));
+                    keeping.extend(kept);
+                }
+                Err(error) => {
+                    tasks.shutdown().await;
+                    return Err(error);
+                }
+            }
+        }
+        obtained.sort_by_key(|(position, _)| *position);
+        Ok(Fetched { verified: obtained.into_iter().map(|(_, verified)| verified).collect(), keeping })
+    }
+
     pub(super) fn body(&self, answer: reqwest::Response) -> Body {
         Body::Http { response: Box::new(answer), pace: Pace::new(self.stall, self.minimum_rate) }
     }

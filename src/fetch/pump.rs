@@ -18,8 +18,9 @@ use crate::{
     output::{Event, Events},
 };
 
-/// The bytes of one buffer: so many that neither side waits often for a turn of the other, few enough for the processor's cache.
-const BUFFER: usize = 128 * 1024;
+/// The bytes of one buffer: so many that neither side waits often for a turn of the other (with 128 KiB, waking one another takes
+/// an eighth of the time of a transfer on the loopback device), few enough for the processor's cache.
+const BUFFER: usize = 512 * 1024;
 /// So many go round.
 const BUFFERS: usize = 4;
 /// What was received waits no longer for more of it before it is written.
@@ -91,6 +92,10 @@ pub(super) async fn pump(
             bytes.clear();
             // Nobody wants it once all was received.
             let _ = written.try_send(bytes);
+            // A network that is faster than this thread leaves the disk for later.
+            if to_write.is_empty() {
+                partial.write_back();
+            }
         }
         Ok(())
     });

@@ -26,9 +26,6 @@ pub enum UnpackProblem {
         /// What it is.
         actual: Digest,
     },
-    /// The file in the cache is no regular file any more.
-    #[error("the file changed after it was verified: it is {0} now")]
-    NotAFile(&'static str),
     /// The archive ends before it should.
     #[error("the archive is cut off: {0}")]
     CutOff(String),
@@ -70,7 +67,7 @@ pub enum UnpackProblem {
 impl UnpackProblem {
     pub(super) fn remedy(&self, path: &Path) -> String {
         match self {
-            Self::Changed { .. } | Self::NotAFile(_) => format!(
+            Self::Changed { .. } => format!(
                 "Run hostlet again: it removes {} and fetches it anew. If this happens twice, suspect the disk or another program \
                  that writes there.",
                 path.display()
@@ -92,8 +89,7 @@ impl UnpackProblem {
 /// See [`Verified::unpack`].
 pub(super) fn unpack(verified: &Verified, into: &Path) -> Result<Vec<Unpacked>, UnpackProblem> {
     let mut destination = Destination { into: into.to_owned(), written: Vec::new(), kept: false };
-    let file = files::open_regular(verified.path()).map_err(UnpackProblem::File)?.map_err(UnpackProblem::NotAFile)?;
-    let mut source = HashingReader::new(file);
+    let mut source = HashingReader::new(verified.content());
     let outcome = match verified.artifact().packing() {
         Packing::Executable(name) => destination.write(name, &mut source, verified.path()).map(|unpacked| vec![unpacked]),
         Packing::TarGz(members) => {

@@ -1,17 +1,28 @@
 //! The proof that a file is the one that was asked for.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::{Evidence, FetchError, UnpackProblem, Vouched, Wrong, copying, partial::Partial, unpacking};
+use super::{
+    Evidence, FetchError, UnpackProblem, Vouched, Wrong,
+    copying::{self, FromStart},
+    partial::Partial,
+    unpacking,
+};
 use crate::{
     host::files::{self, FileError},
     model::{Artifact, Digest, Hasher, ObtainedFrom, Signature},
 };
 
-/// A file in the cache whose digest was compared with the artifact's. Only the comparison makes one.
+/// A file whose digest was compared with the artifact's. Only the comparison makes one. It is held open: it is this file that
+/// is used, whatever the cache names by then.
 #[derive(Debug, Clone)]
 pub(super) struct Whole {
     artifact: Artifact,
+    file: Arc<File>,
     path: PathBuf,
     bytes: u64,
     from: ObtainedFrom,
@@ -42,7 +53,7 @@ impl Verified {
         &self.whole.artifact
     }
 
-    /// Where it is.
+    /// Where it is in the cache, once it is kept there ([`super::Keeping`]).
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.whole.path
@@ -72,6 +83,11 @@ impl Verified {
         self.vouched.evidence()
     }
 
+    /// Its bytes, from the first one.
+    pub(super) fn content(&self) -> FromStart<'_> {
+        self.whole.content()
+    }
+
     /// Lays its executables into an existing directory, with mode 0755 and fsynced, and hashes the whole file once more on the
     /// way: after an error, a digest that does not match any more included, nothing that this call wrote remains. Blocking.
     pub fn unpack(&self, into: &Path) -> Result<Vec<Unpacked>, FetchError> {
@@ -88,38 +104,39 @@ impl Verified {
         if *vouched.digest() != whole.artifact.digest {
             return Ok(Err(Wrong::File("it is another one's".to_owned())));
         }
-        Ok(vouched.confirm(&whole.path)?.map(|()| Self { whole, vouched }))
+        Ok(vouched.confirm(&mut whole.content(), &whole.path)?.map(|()| Self { whole, vouched }))
     }
 }
 
 impl Whole {
     /// Hashes what the cache holds; the inner error says what is wrong with it. Blocking.
     pub(super) fn in_cache(artifact: &Artifact, path: &Path) -> Result<Result<Self, String>, FileError> {
-        let mut file = match files::open_regular(path)? {
+        let file = match files::open_regular(path)? {
             Ok(file) => file,
             Err(kind) => return Ok(Err(format!("it is {kind}"))),
         };
         let mut hasher = Hasher::default();
-        let bytes = copying::drain(&mut file, &mut hasher).map_err(FileError::doing("reading", path))?;
+        let bytes = copying::drain(&mut FromStart::of(&file), &mut hasher).map_err(FileError::doing("reading", path))?;
         let actual = hasher.finish();
         if actual != artifact.digest {
             return Ok(Err(format!("its digest is sha256:{actual}")));
         }
-        Ok(Ok(Self { artifact: artifact.clone(), path: path.to_owned(), bytes, from: ObtainedFrom::Cache }))
+        let (artifact, file, path) = (artifact.clone(), Arc::new(file), path.to_owned());
+        Ok(Ok(Self { artifact, file, path, bytes, from: ObtainedFrom::Cache }))
     }
 
-    /// Gives a finished download its name; the inner error is the digest that it has instead. Blocking.
-    pub(super) fn publish(
-        artifact: &Artifact,
-        from: ObtainedFrom,
-        partial: &mut Partial,
-        path: &Path,
-    ) -> Result<Result<Self, Digest>, FileError> {
+    /// What was received, if it has the digest; the error is the digest that it has instead. Its name it gets from
+    /// [`Partial::publish`].
+    pub(super) fn received(artifact: &Artifact, from: ObtainedFrom, partial: &Partial, path: &Path) -> Result<Self, Digest> {
         let actual = partial.digest();
         if actual != artifact.digest {
-            return Ok(Err(actual));
+            return Err(actual);
         }
-        partial.publish(path)?;
-        Ok(Ok(Self { artifact: artifact.clone(), path: path.to_owned(), bytes: partial.length(), from }))
+        let (artifact, file, path) = (artifact.clone(), partial.file(), path.to_owned());
+        Ok(Self { artifact, file, path, bytes: partial.length(), from })
+    }
+
+    fn content(&self) -> FromStart<'_> {
+        FromStart::of(&self.file)
     }
 }

@@ -3,12 +3,15 @@
 use super::{Context, Failure, fetching};
 use crate::{
     config,
-    fetch::{FetchError, OpenBundle, Request, Verified, redacted},
+    fetch::{FetchError, Fetched, Keeping, OpenBundle, Request, Verified, redacted},
     model::{Architecture, Artifact, Component, DigestOrigin, ObtainedFrom, Version},
 };
 
 /// Obtains and verifies everything that the configuration needs, each with where it comes from.
-pub async fn collect_for_bundle(context: &Context, architectures: &[Architecture]) -> Result<Vec<(Verified, String)>, Failure> {
+pub async fn collect_for_bundle(
+    context: &Context,
+    architectures: &[Architecture],
+) -> Result<(Vec<(Verified, String)>, Keeping), Failure> {
     let mut requests = Vec::new();
     for architecture in architectures {
         for component in Component::ALL {
@@ -28,12 +31,12 @@ pub async fn collect_for_bundle(context: &Context, architectures: &[Architecture
     }
     let from = |request: &Request| request.sites.first().map(|site| redacted(&site.url)).unwrap_or_default();
     let sources: Vec<String> = requests.iter().map(from).collect();
-    let verified = fetching::download(context, requests).await?;
+    let Fetched { verified, keeping } = fetching::download(context, requests).await?;
     let source = |(verified, first): (Verified, String)| match verified.from() {
         ObtainedFrom::Source { url } => (verified.clone(), url.clone()),
         ObtainedFrom::Cache | ObtainedFrom::Bundle { .. } => (verified, first),
     };
-    Ok(verified.into_iter().zip(sources).map(source).collect())
+    Ok((verified.into_iter().zip(sources).map(source).collect(), keeping))
 }
 
 /// The bundle that the configuration names, read whole.
@@ -59,16 +62,12 @@ pub(super) async fn artifact(
 }
 
 /// Takes artifacts out of the bundle. Nothing is asked over the network.
-pub(super) async fn obtain(
-    context: &Context,
-    bundle: &config::Bundle,
-    artifacts: &[Artifact],
-) -> Result<Vec<Verified>, Failure> {
+pub(super) async fn obtain(context: &Context, bundle: &config::Bundle, artifacts: &[Artifact]) -> Result<Fetched, Failure> {
     let opened = open(context, bundle).await?;
     let policy = |artifact: &Artifact| (artifact.clone(), context.settings.signature(artifact.component));
     let wanted: Vec<_> = artifacts.iter().map(policy).collect();
     let obtained: Result<Vec<Verified>, FetchError> = blocking(context, move || opened.obtain(&wanted)).await?;
-    Ok(obtained?)
+    Ok(Fetched::already_kept(obtained?))
 }
 
 /// Does what blocks on a thread for it. A signal ends the wait; what is half done then is a partial download as any other.

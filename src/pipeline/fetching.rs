@@ -2,7 +2,7 @@
 
 use super::{Context, Failure, Prepared, bundling};
 use crate::{
-    fetch::{Fetcher, Request, Verified, record_trusted, trusted_digest},
+    fetch::{Fetched, Fetcher, Request, record_trusted, trusted_digest},
     generation::manifest::Manifest,
     model::{Architecture, Artifact, Component, DigestOrigin, Version},
     output::Event,
@@ -67,24 +67,24 @@ pub(super) async fn published(
 }
 
 /// Obtains and verifies what the plan needs. Only a host that passed preflight downloads anything.
-pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prepared) -> Result<Vec<Verified>, Failure> {
+pub(super) async fn fetch(context: &Context, _cleared: &Cleared, prepared: &Prepared) -> Result<Fetched, Failure> {
     if prepared.plan.fetch.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Fetched::already_kept(Vec::new()));
     }
     let artifacts: Vec<Artifact> = prepared.plan.fetch.iter().map(|fetch| fetch.artifact.clone()).collect();
     obtain(context, &artifacts).await
 }
 
 /// Obtains and verifies these, from the bundle where there is one.
-pub(super) async fn obtain(context: &Context, artifacts: &[Artifact]) -> Result<Vec<Verified>, Failure> {
+pub(super) async fn obtain(context: &Context, artifacts: &[Artifact]) -> Result<Fetched, Failure> {
     context.events.emit(Event::Stage { name: "fetch" });
     if let Some(bundle) = &context.settings.sources.bundle {
         return bundling::obtain(context, bundle, artifacts).await;
     }
     let requests = artifacts.iter().map(|artifact| request(context, artifact)).collect();
-    let verified = download(context, requests).await?;
-    record_trusted(&context.state, &verified)?;
-    Ok(verified)
+    let fetched = download(context, requests).await?;
+    record_trusted(&context.state, &fetched.verified)?;
+    Ok(fetched)
 }
 
 /// Where an artifact comes from, and what is asked of it.
@@ -93,10 +93,10 @@ pub(super) fn request(context: &Context, artifact: &Artifact) -> Request {
     Request { artifact: artifact.clone(), sites, signature: context.settings.signature(artifact.component) }
 }
 
-pub(super) async fn download(context: &Context, requests: Vec<Request>) -> Result<Vec<Verified>, Failure> {
+pub(super) async fn download(context: &Context, requests: Vec<Request>) -> Result<Fetched, Failure> {
     let fetcher = fetcher(context)?;
     tokio::select! {
-        verified = fetcher.fetch_all(requests) => Ok(verified?),
+        obtained = fetcher.fetch_all(requests) => Ok(obtained?),
         () = context.stop.cancelled() => Err(Failure::Interrupted),
     }
 }

@@ -5,6 +5,7 @@ use super::{Context, Failure, Installed, Prepared, as_root, remember};
 use crate::{
     config::{ConfigError, Configuration, Settings},
     facts,
+    fetch::Fetched,
     generation::{self, Copies, Damage, committed, manifest::Manifest},
     model::{Artifact, layout},
     output::Event,
@@ -62,7 +63,7 @@ pub async fn rollback(configuration: &Configuration, context: impl FnOnce(Settin
     let plan = plan::compare_back(&wanted, &observed, previous);
     let mut prepared = Prepared { identity, wanted, observed, plan };
     drop_in.plan(&mut prepared)?;
-    let installed = super::change(&context, "rollback", &prepared, Vec::new()).await?;
+    let installed = super::change(&context, "rollback", &prepared, Fetched::already_kept(Vec::new())).await?;
     match misfit {
         Some(misfit) => tell_misfit(&context, &manifest, &misfit),
         None => tell_departure(&context, &manifest, &now),

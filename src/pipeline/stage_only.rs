@@ -29,7 +29,7 @@ pub async fn stage_only(context: &Context) -> Result<Vec<StagedOnly>, Failure> {
     as_root()?;
     let architecture = plan::architecture(&facts::node())?;
     let artifacts = fetching::artifacts(context, architecture, None).await?;
-    let verified = fetching::obtain(context, &artifacts).await?;
+    let verified = fetching::obtain(context, &artifacts).await?.kept().await?;
     let staged = verified.iter().map(|verified| {
         let artifact = verified.artifact();
         StagedOnly {

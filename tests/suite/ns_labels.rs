@@ -28,7 +28,7 @@ fn verified(content: &[u8]) -> Verified {
     let request = Request { artifact, sites: vec![site], signature: SignaturePolicy::Off };
     let fetcher = Fetcher::new(&Sources::default(), "/mnt/cache".into(), Arc::new(Silent)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(fetcher.fetch_all(vec![request])).unwrap().remove(0)
+    runtime.block_on(async { fetcher.fetch_all(vec![request]).await?.kept().await }).unwrap().remove(0)
 }
 
 /// The type of the label of the kubelet in the store, and of a copy of hostlet's own program.

@@ -213,12 +213,14 @@ impl OpenBundle {
                 let _ = partial.remove();
                 return Err(wrong(error));
             }
+            partial.write_back();
         }
         let bytes = partial.length();
         let from = ObtainedFrom::Bundle { path: self.path.clone() };
-        let published = Whole::publish(artifact, from, &mut partial, &self.cache.verified_path(&artifact.digest));
-        match published.map_err(wrong)? {
+        let path = self.cache.verified_path(&artifact.digest);
+        match Whole::received(artifact, from, &partial, &path) {
             Ok(whole) => {
+                partial.publish(&path).map_err(wrong)?;
                 self.events.emit(Event::Fetched { component, digest, cached: false });
                 Ok(whole)
             }

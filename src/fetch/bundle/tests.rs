@@ -1,4 +1,8 @@
-use std::{io::Read, path::PathBuf, sync::Arc};
+use std::{
+    io::{Read, Write},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 use tar::{Builder, EntryType, Header};
@@ -116,7 +120,8 @@ fn a_bundle_is_written_whole_or_not_at_all() {
     let before = files::read(&path).unwrap();
     // The file in the cache changed since it was verified: shorter, and as long as it was.
     for changed in [b"short".as_slice(), b"A kubelet"] {
-        files::write(artifacts[0].0.path(), changed, 0o600).unwrap();
+        let mut file = files::open_read_write(artifacts[0].0.path()).unwrap();
+        file.set_len(0).and_then(|()| file.write_all(changed)).unwrap();
         create(&path, &artifacts, "now").unwrap_err();
         assert_eq!(files::read(&path).unwrap(), before);
     }

@@ -40,9 +40,7 @@ fn write(into: impl Write, artifacts: &[(Verified, String)], created: &str) -> R
     let mut archive = Builder::new(into);
     append(&mut archive, NAME, text.len() as u64, text.as_slice()).map_err(writing)?;
     for ((verified, _), record) in artifacts.iter().zip(&manifest.artifacts) {
-        let file = files::open_regular(verified.path()).map_err(BundleError::Reading)?;
-        let file = file.map_err(|kind| BundleError::NotAFile { path: verified.path().to_owned(), kind })?;
-        let mut reader = HashingReader::new(file);
+        let mut reader = HashingReader::new(verified.content());
         append(&mut archive, &record.member, record.size, &mut reader).map_err(writing)?;
         let actual =
             reader.finish().map_err(|error| BundleError::Reading(FileError::doing("reading", verified.path())(error)))?;

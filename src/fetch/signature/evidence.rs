@@ -1,10 +1,10 @@
 //! What proves a signature, and what there is only once it was verified.
 
-use std::path::Path;
+use std::{io::Read, path::Path};
 
 use super::{Authority, SignatureProblem, Wrong, keyless, material, public_key};
 use crate::{
-    host::files::{self, FileError},
+    host::files::FileError,
     model::{Digest, MinisignKey, Scheme, Signature, SignaturePolicy, Signed, Signer},
 };
 
@@ -118,10 +118,9 @@ impl Vouched {
     }
 
     /// Looks at the content where that is what was signed; the inner error says what is wrong. Blocking.
-    pub(in crate::fetch) fn confirm(&self, path: &Path) -> Result<Result<(), Wrong>, FileError> {
+    pub(in crate::fetch) fn confirm(&self, content: &mut impl Read, path: &Path) -> Result<Result<(), Wrong>, FileError> {
         let Some((key, signature)) = &self.pending else { return Ok(Ok(())) };
-        let mut file = files::open(path)?;
-        let looked = public_key::minisign_content(key, signature, &mut file);
+        let looked = public_key::minisign_content(key, signature, content);
         Ok(looked.map_err(FileError::doing("reading", path))?.map(drop))
     }
 }
@@ -129,7 +128,10 @@ impl Vouched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fetch::{Verified, verified::Whole};
+    use crate::{
+        fetch::{Verified, verified::Whole},
+        host::files,
+    };
 
     fn signer() -> Signer {
         Signer::Keyless { identity: "a@b.c".to_owned(), issuer: "https://d".to_owned() }

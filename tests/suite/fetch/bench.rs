@@ -61,7 +61,7 @@ impl Bench {
 
     /// Fetches one kubelet.
     pub(crate) async fn fetch(&self, content: &[u8], url: &Url) -> Result<Verified, FetchError> {
-        let fetched = self.fetcher().fetch_all(vec![request(content, url)]).await?;
+        let fetched = self.fetcher().fetch_all(vec![request(content, url)]).await?.kept().await?;
         Ok(fetched.into_iter().next().unwrap())
     }
 

@@ -37,7 +37,7 @@ async fn a_process_killed_at_90_percent_costs_less_than_15_percent_again() {
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert_eq!(bench.cached(), [format!("{}.partial", Digest::of(&body))]);
-    let fetched = bench.fetcher().fetch_all(vec![request(&body, &url)]).await.unwrap();
+    let fetched = bench.fetcher().fetch_all(vec![request(&body, &url)]).await.unwrap().kept().await.unwrap();
     assert_eq!(std::fs::read(fetched[0].path()).unwrap(), body);
     let sent: usize = bench.server.seen()[1..].iter().map(|seen| seen.sent).sum();
     println!("after a kill at 90%: {sent} of {SIZE} bytes were sent again, {}%", sent * 100 / SIZE);
@@ -52,5 +52,5 @@ async fn client(directory: &Path) {
     let (url, digest) = text.split_once(' ').unwrap();
     let mut request = request(b"", &url.parse().unwrap());
     request.artifact.digest = digest.parse().unwrap();
-    fetcher.fetch_all(vec![request]).await.unwrap();
+    fetcher.fetch_all(vec![request]).await.unwrap().kept().await.unwrap();
 }

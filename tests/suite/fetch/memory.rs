@@ -72,7 +72,7 @@ async fn client(directory: &Path) {
     let requests: Vec<_> = requests.collect();
     let before = peak();
     let begun = std::time::Instant::now();
-    let files = fetcher.fetch_all(requests).await.unwrap();
+    let files = fetcher.fetch_all(requests).await.unwrap().kept().await.unwrap();
     let took = begun.elapsed();
     assert_eq!(files.iter().map(hostlet::fetch::Verified::bytes).sum::<u64>(), 4 * SIZE as u64);
     files[0].unpack(directory).unwrap();

@@ -150,7 +150,7 @@ impl Nginx {
 
 async fn fetch(bench: &Bench, body: &[u8], sites: Vec<Site>) -> Result<Verified, FetchError> {
     let request = Request { artifact: artifact(Component::Kubelet, body), sites, signature: SignaturePolicy::Off };
-    Ok(bench.fetcher().fetch_all(vec![request]).await?.remove(0))
+    Ok(bench.fetcher().fetch_all(vec![request]).await?.kept().await?.remove(0))
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ async fn client(directory: &Path) {
     let events = Arc::new(hostlet::output::Silent);
     let fetcher = hostlet::fetch::Fetcher::new(&sources, directory.join("cache"), events).unwrap();
     let url = std::fs::read_to_string(directory.join("source")).unwrap().parse().unwrap();
-    fetcher.fetch_all(vec![super::bench::request(&content(10_000), &url)]).await.unwrap();
+    fetcher.fetch_all(vec![super::bench::request(&content(10_000), &url)]).await.unwrap().kept().await.unwrap();
 }
 
 async fn connect(listener: TcpListener, heads: Arc<std::sync::Mutex<String>>) {

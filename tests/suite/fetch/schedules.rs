@@ -117,7 +117,7 @@ async fn schedule(seed: u64) -> (bool, usize) {
     let sources = Sources { ca_file: Some(ca_file), stall_timeout, ..Sources::default() };
     let client = Fetcher::new(&sources, cache.clone(), Arc::new(Silent)).unwrap();
     let outcome = tokio::select! {
-        outcome = client.fetch_all(vec![request]) => outcome,
+        outcome = async { client.fetch_all(vec![request]).await?.kept().await } => outcome,
         () = watch(&cache, &body) => unreachable!(),
     };
     no_wrong_byte(&cache, &body);

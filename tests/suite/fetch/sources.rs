@@ -17,7 +17,7 @@ use super::{
 pub(super) async fn fetch_from(bench: &Bench, content: &[u8], urls: &[&Url]) -> Result<Verified, FetchError> {
     let sites = urls.iter().map(|url| Site::of((*url).clone())).collect();
     let request = Request { artifact: artifact(Component::Kubelet, content), sites, signature: SignaturePolicy::Off };
-    Ok(bench.fetcher().fetch_all(vec![request]).await?.remove(0))
+    Ok(bench.fetcher().fetch_all(vec![request]).await?.kept().await?.remove(0))
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ impl Stage {
 
     pub(super) async fn fetch(&self, signature: SignaturePolicy) -> Result<Verified, FetchError> {
         let request = self.request(signature);
-        Ok(self.bench.fetcher().fetch_all(vec![request]).await?.remove(0))
+        Ok(self.bench.fetcher().fetch_all(vec![request]).await?.kept().await?.remove(0))
     }
 
     fn request(&self, signature: SignaturePolicy) -> Request {

@@ -231,7 +231,7 @@ async fn a_wrong_signature_at_one_source_is_told_and_a_right_one_at_another_coun
     }
     let sites = ["/kubelet", "/second"].map(|path| Site::of(stage.bench.server.url(path))).to_vec();
     let request = Request { artifact: artifact(Component::Kubelet, &stage.kubelet), sites, signature: require() };
-    let verified = stage.bench.fetcher().fetch_all(vec![request]).await.unwrap();
+    let verified = stage.bench.fetcher().fetch_all(vec![request]).await.unwrap().kept().await.unwrap();
     assert!(verified[0].signature().signed().is_some());
     let told = stage.bench.warnings();
     assert!(
