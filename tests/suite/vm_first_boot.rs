@@ -18,8 +18,8 @@ const DEB: &str = "/srv/hostlet.deb";
 const ADDRESSES: [&str; 2] = ["10.78.0.1", "10.78.0.2"];
 /// Takes two minutes on a processor of its own.
 const FIRST_BOOT: Duration = Duration::from_mins(12);
-/// The user-data of the two machines, of packaging/cloud-init; HOSTLET_EXAMPLES names two others (mirror,air-gapped).
-const EXAMPLES: &str = "minimal,cluster-api";
+/// The user-data of the two machines, of packaging/cloud-init; HOSTLET_EXAMPLES names two others (minimal, mirror, air-gapped).
+const EXAMPLES: &str = "secrets-from-a-file,cluster-api";
 
 /// Gives the interface on the cable its address, at every boot before the network counts as online.
 const CABLE: &str = "[Unit]
