@@ -31,7 +31,7 @@ use nix::sys::{
 /// What a TLS record carries at most.
 const RECORD: usize = 16 * 1024;
 /// What is hashed and written at once.
-const PIECE: usize = 128 * 1024;
+const PIECE: usize = 32 * 1024;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();

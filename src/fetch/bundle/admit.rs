@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Pieces of this size go from the bundle into the cache.
-const PIECE: usize = 128 * 1024;
+const PIECE: usize = 32 * 1024;
 
 /// A bundle that was read whole and is what its manifest says, and the one that the user wants where that is said.
 pub struct OpenBundle {
