@@ -8,17 +8,18 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use hostlet::{
-    config::{CertificateAuthority, JoinCredential},
+    config::{CertificateAuthority, Datastore, FlannelIdentity, JoinCredential},
     model::Digest,
     output::Silent,
     pipeline::{self, Context, Failure},
-    preflight::Subject,
+    preflight::{Outcome, Subject},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api_server::{Answers, Authority, Running, start, start_at, subject_with_token, version},
-    ns_preflight_world::{fails, on_a_fresh_host, passes},
+    ns_preflight_apiserver::{REVIEWS, reviewed},
+    ns_preflight_world::{ends, fails, on_a_fresh_host, passes},
 };
 
 const PATH: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
@@ -119,6 +120,24 @@ fn ns_each_thing_that_could_be_wrong_with_a_discovery_is_told_and_trusted_by_nob
         let mut without = node(&server, hash);
         without.settings.cluster.as_mut().unwrap().credential = Some(JoinCredential::TokenFile("/mnt/none".into()));
         fails(without, "apiserver", "there is none that can be read");
+    });
+}
+
+#[test]
+fn ns_flannels_identity_is_looked_at_with_the_authority_that_was_discovered() {
+    on_a_fresh_host(|| {
+        let (authority, other) = (Authority::new(), Authority::new());
+        let mut answers = Answers::from([("/version", version(36)), (PATH, cluster_info(&authority.pem(), TOKEN))]);
+        answers.extend(REVIEWS.map(|review| (review, reviewed(true))));
+        let server = start(&authority, answers);
+        let with = |hash| {
+            let mut subject = node(&server, hash);
+            let identity = FlannelIdentity::TokenFile("/mnt/host/token".into());
+            subject.settings.flannel.as_mut().unwrap().datastore = Datastore::Kube(identity);
+            subject
+        };
+        passes(with(hash_of(&authority)), "flannel-rbac", "list nodes");
+        ends(with(hash_of(&other)), "flannel-rbac", &Outcome::Warning, "see apiserver");
     });
 }
 

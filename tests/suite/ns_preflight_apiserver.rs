@@ -320,7 +320,7 @@ fn ns_a_node_that_has_its_certificate_asks_with_it() {
     });
 }
 
-const REVIEWS: [&str; 4] = [
+pub(crate) const REVIEWS: [&str; 4] = [
     "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews get nodes/",
     "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews list nodes/",
     "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews watch nodes/",
@@ -328,7 +328,7 @@ const REVIEWS: [&str; 4] = [
 ];
 
 /// As the real one answers a SelfSubjectAccessReview.
-fn reviewed(allowed: bool) -> (u16, String) {
+pub(crate) fn reviewed(allowed: bool) -> (u16, String) {
     let status =
         if allowed { r#"{"allowed":true,"reason":"RBAC: allowed by ClusterRoleBinding"}"# } else { r#"{"allowed":false}"# };
     (201, format!(r#"{{"kind":"SelfSubjectAccessReview","apiVersion":"authorization.k8s.io/v1","status":{status}}}"#))

@@ -14,11 +14,8 @@ use serde_json::json;
 
 use crate::{
     config::{Datastore, FlannelIdentity},
-    host::{
-        api_server::{self, Call, Door, Unreachable},
-        detached,
-    },
-    mesh,
+    host::api_server::{self, Call, Door, Unreachable},
+    mesh::{self, Unusable},
     preflight::{
         Subject,
         check::{Again, Judgement, Looking},
@@ -49,21 +46,25 @@ pub(super) fn may_do_its_work(subject: Arc<Subject>, until: Instant) -> Looking 
         let Some(Datastore::Kube(identity)) = settings.flannel.as_ref().map(|flannel| &flannel.datastore) else {
             return Ok(Judgement::pass("flannel asks nothing of the API server"));
         };
-        let (authority, who) = (cluster.certificate_authority.clone(), identity.clone());
-        let read = detached::run("credentials", move || mesh::flannel_credential(&authority, &who)).await?;
-        let (authority, credential) = match read {
-            Ok(read) => read,
-            Err(why) => return Ok(cannot_be_read(identity, &why)),
+        let left = || until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
+        let (authority, credential) = match mesh::flannel_credential(cluster, identity, left()).await {
+            Ok(known) => known,
+            Err(Unusable::File(why)) => return Ok(cannot_be_read(identity, &why)),
+            Err(Unusable::NotDiscovered(_)) => return Ok(not_known()),
         };
         let door = Door { server: &cluster.server, authority: &authority, credential: Some(&credential) };
-        let limit = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
+        let limit = left();
         let reviews = join_all(NEEDED.map(|needed| review(door, needed, limit))).await;
         Ok(match reviews.into_iter().collect::<Result<Vec<_>, _>>() {
-            // Said once is enough.
-            Err(_) => Judgement::warning("not known: see apiserver").remedy("see apiserver").again(Again::Yes),
+            Err(_) => not_known(),
             Ok(reviews) => judge(identity, &reviews),
         })
     })
+}
+
+/// Why the API server cannot be asked is apiserver's finding: said once is enough.
+fn not_known() -> Judgement {
+    Judgement::warning("not known: see apiserver").remedy("see apiserver").again(Again::Yes)
 }
 
 async fn review(
