@@ -1,6 +1,6 @@
 //! hostlet installs the kubelet and flannel natively on a systemd host, and refuses to until the host is fit.
 //!
-//! The rooms, and what may import what, are in `README.md` under "Architecture". This library is the program's own: it
+//! The rooms, and what may import what, are in `docs/architecture.md`. This library is the program's own: it
 //! has no stable interface.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests look at files from outside"))]

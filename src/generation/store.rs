@@ -19,6 +19,9 @@ pub fn admit(opt: &Path, verified: &Verified) -> Result<BTreeMap<String, Digest>
     let executables = staging.join("bin");
     files::create_directory(&executables, 0o755)?;
     let unpacked = verified.unpack(&executables)?;
+    for one in &unpacked {
+        files::label_program(&executables.join(one.name))?;
+    }
     if let Some(evidence) = verified.evidence() {
         let name = format!("{}{}", verified.artifact().component, Evidence::suffix(evidence.scheme()));
         files::write(&staging.join(name), evidence.content(), 0o644)?;

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::checkpoint::checkpoint;
+use super::{checkpoint::checkpoint, labels};
 use crate::model::{Digest, Hasher};
 
 /// An operation on a file failed.
@@ -243,14 +243,22 @@ pub fn copy_durably(from: &Path, to: &Path) -> Result<()> {
     })
 }
 
-/// Copies the content to a file of ours with this mode, which appears whole.
-pub fn copy_content(from: &Path, to: &Path, mode: u32) -> Result<()> {
+/// Labels a program of ours as the system's are, durably (see [`labels::label_as_program`]).
+pub fn label_program(path: &Path) -> Result<()> {
+    let file = open(path)?;
+    labels::label_as_program(&file, path)?;
+    file.sync_all().map_err(FileError::doing("syncing", path))
+}
+
+/// Copies a program to a file of ours with this mode, which appears whole and labelled.
+pub fn copy_program(from: &Path, to: &Path, mode: u32) -> Result<()> {
     let temporary = temporary_beside(to);
     if_present(remove_file(&temporary))?;
     let attempt = || -> Result<()> {
         let mut source = open(from)?;
         let mut target = create_new(&temporary, mode)?;
         io::copy(&mut source, &mut target).map_err(FileError::doing("copying to", to))?;
+        labels::label_as_program(&target, &temporary)?;
         target.sync_all().map_err(FileError::doing("syncing", to))?;
         checkpoint(format_args!("file: a temporary copy beside {}", to.display()));
         rename(&temporary, to)

@@ -1,10 +1,19 @@
-//! Mandatory access control: whether SELinux or AppArmor is there, and SELinux's labels. Looks only.
+//! Mandatory access control: whether SELinux or AppArmor is there, and SELinux's labels.
+//!
+//! Gap: a program gets the label that the directory of the system's programs has, which is the one that the usual policies have
+//! for `/opt/*/bin`, too; another that a policy of one's own has for that place is not asked for.
 
-use std::{io, path::Path};
+use std::{fs::File, io, path::Path};
 
-use rustix::{fs::lgetxattr, io::Errno};
+use rustix::{
+    fs::{XattrFlags, fsetxattr, lgetxattr},
+    io::Errno,
+};
 
 use super::files::{self, FileError, if_present};
+
+const LABEL: &str = "security.selinux";
+const PROGRAMS: &str = "/usr/bin";
 
 /// How SELinux is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +42,32 @@ pub fn apparmor() -> Result<bool, FileError> {
 
 /// The type in a file's label: `var_lib_t`. `None` where it has none.
 pub fn selinux_type(path: &Path) -> Result<Option<String>, FileError> {
+    Ok(label(path)?.and_then(|label| type_of(&String::from_utf8_lossy(&label))))
+}
+
+/// Labels a file of ours as the system's programs are, so that systemd starts it in the domain that the policy has for what an
+/// administrator installs. What is made below `/opt` is labelled as data otherwise (`usr_t`), and a kubelet of that label
+/// stays in systemd's own domain. Where SELinux is not, nothing happens. The caller syncs the file.
+pub fn label_as_program(file: &File, path: &Path) -> Result<(), FileError> {
+    if selinux()? == SeLinux::Absent {
+        return Ok(());
+    }
+    let Some(label) = label(Path::new(PROGRAMS))? else { return Ok(()) };
+    match fsetxattr(file, LABEL, &label, XattrFlags::empty()) {
+        // A file system without labels has one for all that is on it, by its mount.
+        Ok(()) | Err(Errno::NOTSUP) => Ok(()),
+        Err(errno) => Err(FileError::doing("labelling", path)(io::Error::from(errno))),
+    }
+}
+
+fn label(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     // Labels are far shorter: SELinux itself takes no context of more than a page.
     let mut buffer = [0_u8; 4096];
-    let length = match lgetxattr(path, "security.selinux", &mut buffer[..]) {
-        Ok(length) => length,
-        Err(Errno::NODATA | Errno::NOTSUP) => return Ok(None),
-        Err(errno) => return Err(FileError::doing("reading the label of", path)(io::Error::from(errno))),
-    };
-    Ok(type_of(&String::from_utf8_lossy(buffer.get(..length).unwrap_or_default())))
+    match lgetxattr(path, LABEL, &mut buffer[..]) {
+        Ok(length) => Ok(buffer.get(..length).map(<[u8]>::to_vec)),
+        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
+        Err(errno) => Err(FileError::doing("reading the label of", path)(io::Error::from(errno))),
+    }
 }
 
 /// `user:role:type:level`

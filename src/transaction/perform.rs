@@ -75,7 +75,7 @@ impl Transaction {
             }
             Change::CopyFile { path, source, digest, mode } => {
                 files::create_directory(path.parent().unwrap_or(path), 0o755)?;
-                files::copy_content(source, path, *mode)?;
+                files::copy_program(source, path, *mode)?;
                 if files::digest(path)? != *digest {
                     return Err(ChangeError::Replaced { path: source.clone() });
                 }

@@ -27,7 +27,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// With the package's files, the mirror, and a link with a default route.
+    /// Of a container: with the package's files, the mirror, and a link with a default route.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir_in("/var/tmp").unwrap();
         let root = directory.path();
@@ -36,10 +36,13 @@ impl Image {
         for name in CNI_PLUGINS {
             fs::copy("/bin/true", plugins.path().join(name)).unwrap();
         }
-        let mirror = root.join("srv/mirror");
-        let made = make_artifacts(&mirror, &root.join("usr/bin/hostlet"), plugins.path(), &Versions::default()).unwrap();
-        fs::write(mirror.join("version"), r#"{"major":"1","minor":"36","gitVersion":"v1.36.4"}"#).unwrap();
-        let image = Self { directory, made };
+        let program = root.join("usr/bin/hostlet");
+        let image = Self::with_mirror(
+            directory,
+            &program,
+            plugins.path(),
+            "[kubelet]\nstable-window = 1\nhealth-timeout = 60\nconfig = { failCgroupV1 = false, failSwapOn = false }\n",
+        );
         image.write(
             "etc/tmpfiles.d/rehearsal.conf",
             "f /run/hostlet-rehearsal 0644 root root - A machine made for tests.\nf /run/console 0600\n",
@@ -51,27 +54,116 @@ impl Image {
         image.write("usr/local/sbin/node-network", NETWORK);
         image.executable("usr/local/sbin/node-network");
         image.unit("node-network.service", &unit("network-pre.target", "oneshot", "/usr/local/sbin/node-network"));
-        let serve =
-            "/usr/bin/hostlet stand-in mirror --directory /srv/mirror --listen 127.0.0.1:8443 --ca-out /srv/mirror-ca.crt";
-        image.unit("mirror.service", &unit("network-online.target", "notify", serve));
         // What waits for ten minutes would end as a test that ran out of time and cannot tell why. A container has no console.
         let soon =
             "[Service]\nExecStart=\nExecStart=/usr/bin/hostlet install --wait 20s\nEnvironment=HOSTLET_CONSOLE=/run/console\n";
         image.write("etc/systemd/system/hostlet.service.d/10-soon.conf", soon);
-        image.write("etc/hostlet/hostlet.d/90-test.toml", &image.test_settings());
         image
     }
 
-    /// What the examples leave to the machine, or what no test has: the projects' own files.
-    fn test_settings(&self) -> String {
-        let mut text =
-            "[kubelet]\nstable-window = 1\nhealth-timeout = 60\nconfig = { failCgroupV1 = false, failSwapOn = false }\n\
-            [flannel]\nversion = \"0.28.9\"\n[sources]\nca-file = \"/srv/mirror-ca.crt\"\n"
-                .to_owned();
-        for (component, made) in &self.made {
-            let _ = write!(text, "[sources.{component}]\ndigest = \"{}\"\n", made.digest);
+    /// Of a computer, where the package is still to be installed. Its processor is emulated: what plays the projects' programs
+    /// is small, and may take its time.
+    pub(crate) fn of_a_computer(program: &Path, plugins: &Path) -> Self {
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        Self::with_mirror(directory, program, plugins, "[kubelet]\nstable-window = 1\nhealth-timeout = 120\n")
+    }
+
+    /// `settings` are what the examples leave to the machine; what no test has, the projects' own files, is added.
+    fn with_mirror(directory: tempfile::TempDir, program: &Path, plugins: &Path, settings: &str) -> Self {
+        let mirror = directory.path().join("srv/mirror");
+        let made = make_artifacts(&mirror, program, plugins, &Versions::default()).unwrap();
+        fs::write(mirror.join("version"), r#"{"major":"1","minor":"36","gitVersion":"v1.36.4"}"#).unwrap();
+        let mut settings = format!("{settings}[flannel]\nversion = \"0.28.9\"\n[sources]\nca-file = \"/srv/mirror-ca.crt\"\n");
+        for (component, made) in &made {
+            let _ = write!(settings, "[sources.{component}]\ndigest = \"{}\"\n", made.digest);
         }
-        text
+        let image = Self { directory, made };
+        let serve =
+            "/usr/bin/hostlet stand-in mirror --directory /srv/mirror --listen 127.0.0.1:8443 --ca-out /srv/mirror-ca.crt";
+        image.unit("mirror.service", &unit("network-online.target", "notify", serve));
+        image.write("etc/hostlet/hostlet.d/90-test.toml", &settings);
+        image
+    }
+
+    /// One of the examples as user-data, with what its first lines say that the image brings.
+    pub(crate) fn with_example(&self, name: &str) -> &Self {
+        let text = example(name);
+        match name {
+            "mirror" => {
+                self.offer_as_the_mirror_of_the_example();
+                let text = text.replace("https://mirror.example", MIRROR);
+                return self.user_data(&text.replace("/etc/hostlet/mirror-ca.crt\"", "/srv/mirror-ca.crt\""));
+            }
+            "air-gapped" => {
+                let digest = self.bring_a_bundle();
+                return self.user_data(&text.replace(&"0".repeat(64), &digest));
+            }
+            "secrets-from-a-file" => {
+                let secrets = format!(
+                    "d /run/secrets/hostlet 0700 root root -\n\
+                    f /run/secrets/hostlet/bootstrap-token 0600 root root - abcdef.0123456789abcdef\n\
+                    f /run/secrets/hostlet/flannel-token 0600 root root - {FLANNEL_TOKEN}\n"
+                );
+                self.write("etc/tmpfiles.d/secrets.conf", &secrets);
+            }
+            _ => {}
+        }
+        self.fetching_from_the_mirror().user_data(&text)
+    }
+
+    /// The mirror has the files where the example's template says.
+    fn offer_as_the_mirror_of_the_example(&self) {
+        for (component, file) in [
+            (Component::Kubelet, "kubelet"),
+            (Component::Flanneld, "flanneld-amd64"),
+            (Component::CniPlugins, "cni-plugins-linux-amd64-v1.9.1.tgz"),
+            (Component::FlannelCni, "cni-plugin-flannel-linux-amd64-v1.9.1.tgz"),
+        ] {
+            let made = &self.made[&component];
+            let mirror = self.root().join("srv/mirror");
+            let directory = mirror.join(format!("{component}/v{}/amd64", made.version));
+            fs::create_dir_all(&directory).unwrap();
+            fs::hard_link(mirror.join(&made.path), directory.join(file)).unwrap();
+        }
+    }
+
+    /// `hostlet bundle create` where the files are, which are nowhere else from then on; gives what the bundle is pinned by.
+    fn bring_a_bundle(&self) -> String {
+        let mut text = "[flannel]\nenabled = true\nversion = \"0.28.9\"\ndatastore = \"etcd\"\netcd.endpoints = [\"https://10.0.0.1:2379\"]\n[node]\nip = \"10.0.0.2\"\n".to_owned();
+        for (component, made) in &self.made {
+            let path = self.root().join("srv/mirror").join(&made.path);
+            let _ = write!(
+                text,
+                "[sources.{component}]\nurl = \"{}\"\ndigest = \"{}\"\nsignature = \"off\"\n",
+                path.display(),
+                made.digest
+            );
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let configuration = directory.path().join("hostlet.toml");
+        fs::write(&configuration, text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_hostlet"))
+            .args(["bundle", "create", "--output", "json", "--config"])
+            .arg(&configuration)
+            .arg("--cache")
+            .arg(directory.path().join("cache"))
+            .arg("-o")
+            .arg(self.root().join("srv/node.bundle"))
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+        self.without_files_on_the_mirror();
+        let result: serde_json::Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+        result["manifest-digest"].as_str().unwrap().to_owned()
+    }
+
+    /// What plays the API server stays.
+    pub(crate) fn without_files_on_the_mirror(&self) {
+        let entries = fs::read_dir(self.root().join("srv/mirror")).unwrap().map(|entry| entry.unwrap());
+        for entry in entries.filter(|entry| entry.file_name() != "version") {
+            fs::remove_dir_all(entry.path()).unwrap();
+        }
     }
 
     /// That each artifact comes from the mirror's own place of it, whatever else is said.

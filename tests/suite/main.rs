@@ -18,6 +18,7 @@ mod kill;
 mod machine;
 mod namespaces;
 mod ns_discovery;
+mod ns_labels;
 mod ns_mesh;
 mod ns_mesh_cluster;
 mod ns_mesh_faults;

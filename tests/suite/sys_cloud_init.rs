@@ -44,103 +44,39 @@ async fn assert_valid(machine: &Machine, name: &str) {
     assert!(valid.status.success(), "{name}: {valid}");
 }
 
+/// Boots with an example to a node.
+async fn becomes_a_node(name: &str) -> Machine {
+    let image = Image::new();
+    image.with_example(name);
+    let machine = image.boot().await;
+    assert_valid(&machine, name).await;
+    assert_is_a_node(&machine, name).await;
+    machine
+}
+
 #[tokio::test]
 async fn sys_the_minimal_user_data_makes_a_node() {
-    let image = Image::new();
-    image.fetching_from_the_mirror().user_data(&example("minimal"));
-    let machine = image.boot().await;
-    assert_valid(&machine, "minimal").await;
-    assert_is_a_node(&machine, "minimal").await;
+    becomes_a_node("minimal").await;
 }
 
 #[tokio::test]
 async fn sys_user_data_without_secrets_reads_them_from_files_that_the_image_brings() {
-    let image = Image::new();
-    image.fetching_from_the_mirror().user_data(&example("secrets-from-a-file"));
-    let secrets = "d /run/secrets/hostlet 0700 root root -\n\
-        f /run/secrets/hostlet/bootstrap-token 0600 root root - abcdef.0123456789abcdef\n\
-        f /run/secrets/hostlet/flannel-token 0600 root root - FLANNEL\n";
-    image.write("etc/tmpfiles.d/secrets.conf", &secrets.replace("FLANNEL", FLANNEL_TOKEN));
-    let machine = image.boot().await;
-    assert_valid(&machine, "secrets-from-a-file").await;
-    assert_is_a_node(&machine, "secrets-from-a-file").await;
+    becomes_a_node("secrets-from-a-file").await;
 }
 
 #[tokio::test]
 async fn sys_user_data_names_a_mirror_with_an_authority_of_its_own() {
-    let image = Image::new();
-    // The mirror has the files where the example's template says.
-    for (component, file) in [
-        (Component::Kubelet, "kubelet"),
-        (Component::Flanneld, "flanneld-amd64"),
-        (Component::CniPlugins, "cni-plugins-linux-amd64-v1.9.1.tgz"),
-        (Component::FlannelCni, "cni-plugin-flannel-linux-amd64-v1.9.1.tgz"),
-    ] {
-        let made = &image.made[&component];
-        let mirror = image.root().join("srv/mirror");
-        let directory = mirror.join(format!("{component}/v{}/amd64", made.version));
-        fs::create_dir_all(&directory).unwrap();
-        fs::hard_link(mirror.join(&made.path), directory.join(file)).unwrap();
-    }
-    let text = example("mirror").replace("https://mirror.example", "https://127.0.0.1:8443");
-    image.user_data(&text.replace("/etc/hostlet/mirror-ca.crt\"", "/srv/mirror-ca.crt\""));
-    let machine = image.boot().await;
-    assert_valid(&machine, "mirror").await;
-    assert_is_a_node(&machine, "mirror").await;
+    becomes_a_node("mirror").await;
 }
 
 #[tokio::test]
 async fn sys_user_data_of_a_machine_without_internet_takes_all_from_a_bundle() {
-    let image = Image::new();
-    let digest = bundle(&image);
-    image.user_data(&example("air-gapped").replace(&"0".repeat(64), &digest));
-    for entry in fs::read_dir(image.root().join("srv/mirror")).unwrap().map(|entry| entry.unwrap()) {
-        // What plays the API server stays.
-        if entry.file_name() != "version" {
-            fs::remove_dir_all(entry.path()).unwrap();
-        }
-    }
-    let machine = image.boot().await;
-    assert_valid(&machine, "air-gapped").await;
-    assert_is_a_node(&machine, "air-gapped").await;
-}
-
-/// `hostlet bundle create` where the files are; gives what the bundle is pinned by.
-fn bundle(image: &Image) -> String {
-    let mut text = "[flannel]\nenabled = true\nversion = \"0.28.9\"\ndatastore = \"etcd\"\netcd.endpoints = [\"https://10.0.0.1:2379\"]\n[node]\nip = \"10.0.0.2\"\n".to_owned();
-    for (component, made) in &image.made {
-        let path = image.root().join("srv/mirror").join(&made.path);
-        text += &format!(
-            "[sources.{component}]\nurl = \"{}\"\ndigest = \"{}\"\nsignature = \"off\"\n",
-            path.display(),
-            made.digest
-        );
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let configuration = directory.path().join("hostlet.toml");
-    fs::write(&configuration, text).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_hostlet"))
-        .args(["bundle", "create", "--output", "json", "--config"])
-        .arg(&configuration)
-        .arg("--cache")
-        .arg(directory.path().join("cache"))
-        .arg("-o")
-        .arg(image.root().join("srv/node.bundle"))
-        .output()
-        .unwrap();
-    let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
-    let result: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
-    result["manifest-digest"].as_str().unwrap().to_owned()
+    becomes_a_node("air-gapped").await;
 }
 
 #[tokio::test]
 async fn sys_user_data_in_the_style_of_cluster_api_leaves_its_sentinel() {
-    let image = Image::new();
-    image.fetching_from_the_mirror().user_data(&example("cluster-api"));
-    let machine = image.boot().await;
-    assert_valid(&machine, "cluster-api").await;
-    assert_is_a_node(&machine, "cluster-api").await;
+    let machine = becomes_a_node("cluster-api").await;
     assert_eq!(machine.read("/run/cluster-api/bootstrap-success.complete").await.unwrap(), "success\n");
 }
 
@@ -213,10 +149,7 @@ async fn sys_an_image_that_was_baked_in_a_chroot_boots_to_a_node_without_any_sou
     let settings_text = fs::read_to_string(&settings).unwrap();
     fs::write(&settings, settings_text.replace(&format!("[sources]\n{authority}"), "[sources]\n")).unwrap();
     bake(image.root());
-    let mirror = image.root().join("srv/mirror");
-    for entry in fs::read_dir(&mirror).unwrap().map(|entry| entry.unwrap()).filter(|entry| entry.file_name() != "version") {
-        fs::remove_dir_all(entry.path()).unwrap();
-    }
+    image.without_files_on_the_mirror();
     image.enable("hostlet.service", "/usr/lib/systemd/system/hostlet.service");
     let machine = image.boot().await;
     let log = machine.run(&["journalctl", "--no-pager", "--unit", "hostlet.service"]).await.unwrap();

@@ -58,7 +58,7 @@ impl Image {
     }
 
     /// Debian's CNI plugins.
-    pub(super) fn plugins(&self) -> PathBuf {
+    pub(crate) fn plugins(&self) -> PathBuf {
         self.directory.join("cni")
     }
 

@@ -21,4 +21,4 @@ mod payload;
 pub(crate) use image::Image;
 pub(crate) use machine::{Disk, Machine};
 pub(crate) use node::{NEW, Node, OLD, waivers};
-pub(crate) use payload::{DOWNLOADS, Payload};
+pub(crate) use payload::{Payload, stripped};

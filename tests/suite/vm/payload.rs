@@ -24,13 +24,8 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// Releases are given as the JSON of [`Versions`].
+    /// hostlet itself, and releases to install, given as the JSON of [`Versions`].
     pub(crate) fn new(image: &Image, releases: &[&str]) -> Self {
-        Self::with(image, releases, &[])
-    }
-
-    /// With more files, each with its path in the machine.
-    pub(crate) fn with(image: &Image, releases: &[&str], files: &[(&Path, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let small = stripped(directory.path());
         let mirror = directory.path().join("mirror");
@@ -45,20 +40,30 @@ impl Payload {
             let name = Path::new(DOWNLOADS).strip_prefix("/").unwrap().join(made.digest.to_string());
             archive.append_path_with_name(mirror.join(&made.path), name).unwrap();
         }
-        for (from, to) in files {
-            archive.append_path_with_name(from, to.trim_start_matches('/')).unwrap();
-        }
-        let archive = archive.into_inner().unwrap();
-        // A disk consists of whole sectors.
-        let length = archive.metadata().unwrap().len().next_multiple_of(4096);
-        archive.set_len(length).unwrap();
-        Self { archive, made }
+        Self { archive: as_a_disk(archive), made }
     }
+
+    /// Files as they lie below `root`, and one more with its path in the machine.
+    pub(crate) fn of(root: &Path, (from, to): (&Path, &str)) -> Self {
+        let mut archive = tar::Builder::new(tempfile::tempfile().unwrap());
+        archive.follow_symlinks(false);
+        archive.append_dir_all(".", root).unwrap();
+        archive.append_path_with_name(from, to.trim_start_matches('/')).unwrap();
+        Self { archive: as_a_disk(archive), made: Vec::new() }
+    }
+}
+
+/// A disk consists of whole sectors.
+fn as_a_disk(archive: tar::Builder<File>) -> File {
+    let archive = archive.into_inner().unwrap();
+    let length = archive.metadata().unwrap().len().next_multiple_of(4096);
+    archive.set_len(length).unwrap();
+    archive
 }
 
 /// hostlet plays the kubelet, too, so it is copied and hashed many times: without what is in it for debugging that takes a
 /// third.
-fn stripped(directory: &Path) -> std::path::PathBuf {
+pub(crate) fn stripped(directory: &Path) -> std::path::PathBuf {
     let small = directory.join("hostlet");
     let status = Command::new("strip").arg("-o").arg(&small).arg(env!("CARGO_BIN_EXE_hostlet")).status();
     assert!(status.is_ok_and(|status| status.success()), "strip failed, or is not installed: apt-get install binutils");
