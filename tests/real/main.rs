@@ -57,7 +57,7 @@ async fn life_of_a_node(node: &Node) -> Result<()> {
     println!("{}", node.kubectl("get node --output=wide").await?);
 
     node.pod().await?;
-    ensure!(node.kubectl("logs reader").await?.contains(WORD), "the pod cannot read its secret");
+    node.pod_says(WORD).await?;
     let output = node.hostlet("install").await?;
     ensure!(output.contains("Nothing to do"), "{output}");
 

@@ -97,6 +97,19 @@ impl Node {
         Ok(())
     }
 
+    /// A program that has just started has not written yet.
+    pub(crate) async fn pod_says(&self, word: &str) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let said = self.kubectl("logs reader").await?;
+            if said.contains(word) {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < Duration::from_secs(10), "the pod says {said:?}, and not {word:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     async fn version_of(&self, program: &str) -> Result<String> {
         let printed = self.script(&format!("{PROGRAMS}/{program} --version")).await?;
         Ok(printed.trim().rsplit_once('v').context("a version begins with v")?.1.to_owned())
