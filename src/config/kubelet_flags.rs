@@ -88,10 +88,9 @@ mod tests {
             ("experimental-mounter-path", [true, true, true, true, true]),
             ("cloud-config", [true, false, false, false, false]),
             ("pod-infra-container-image", [true, true, false, false, false]),
-            ("tls-curve-preferences", [false, false, false, true, true]),
             ("containerd", [true, true, true, true, false]),
             ("housekeeping-interval", [true; 5]),
-            ("register-schedulable", [false; 5]),
+            ("register-schedulable", [true, false, false, false, false]),
             ("container-runtime", [false; 5]),
         ];
         for (name, expected) in table {
@@ -102,6 +101,6 @@ mod tests {
             kubelet_flags().filter(|flag| flag.availability.absence(&version).is_none()).count()
         };
         let counts = [33, 34, 35, 36, 37].map(count);
-        assert_eq!([counts[0] - counts[1], counts[1] - counts[2], counts[3] - counts[2], counts[3] - counts[4]], [1, 1, 1, 18]);
+        assert_eq!([counts[0] - counts[1], counts[1] - counts[2], counts[3] - counts[2], counts[3] - counts[4]], [2, 1, 0, 18]);
     }
 }

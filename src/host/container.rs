@@ -3,7 +3,8 @@
 //! Promise: the copy ends with the value that holds it, and also when the process that holds it is killed: its lifeline is
 //! a pipe, whose end is the end of the copy's process 1, and with that of all its processes and mounts. Nothing of it was
 //! ever visible outside of its mount namespace. Gap: the copy shares the machine's kernel: what it sets outside of
-//! namespaces (loaded modules) stays; /proc/sys is read-only in there but for /proc/sys/net.
+//! namespaces (loaded modules) stays; /proc/sys is read-only in there but for /proc/sys/net, and what a kubelet sets lands in files
+//! of the copy's own.
 
 mod namespaces;
 

@@ -43,5 +43,5 @@ pub use matrix::{Pair, Row, keep_drawn, matrix};
 pub use problem::MeshError;
 pub use report::{Ended, MeshReport, PairReport, State, Unroutable, WayOut};
 pub use requirement::{Family, Framing, Node, Requirement, Rules, Service};
-pub use roster::{Gap, Roster, ask, flannel_credential};
+pub use roster::{Gap, Roster, Unusable, ask, flannel_credential};
 pub use sample::Sampled;

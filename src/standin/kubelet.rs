@@ -19,10 +19,12 @@ use crate::{
     config::{FeatureGates, GateProblem, KubeletFlag, kubelet_flags, parse_feature_gates, unknown_kubelet_fields},
     host::{
         cri::RuntimeService,
-        files,
+        files, kernel,
         mounts::{MountTable, Process},
+        parameters,
         process::Invocation,
     },
+    plan::KERNEL_DEFAULTS,
 };
 
 /// What a health endpoint answers.
@@ -127,6 +129,25 @@ impl Configuration {
         }
         if let Some(path) = self.value["authentication"]["x509"]["clientCAFile"].as_str() {
             files::read(Path::new(path)).map_err(|error| format!("unable to load client CA file: {error}"))?;
+        }
+        files::open(Path::new("/dev/kmsg"))
+            .map_err(|error| format!("failed to run Kubelet: failed to create kubelet: {error}"))?;
+        self.set_kernel_parameters()
+    }
+
+    /// The real one does so a moment after it has told systemd that it is ready, and ends where it cannot.
+    fn set_kernel_parameters(&self) -> Result<(), String> {
+        let insists = self.value["protectKernelDefaults"].as_bool().unwrap_or(false);
+        for (name, value) in KERNEL_DEFAULTS {
+            let found = kernel::setting(name).map_err(|error| error.to_string())?;
+            match found.as_deref() {
+                Some(found) if found == value => Ok(()),
+                found if insists => Err(format!(
+                    "invalid kernel flag: {name}, expected value: {value}, actual value: {}",
+                    found.unwrap_or_default()
+                )),
+                _ => parameters::set_sysctl(name, value).map_err(|error| format!("Failed to start ContainerManager: {error}")),
+            }?;
         }
         Ok(())
     }

@@ -144,6 +144,24 @@ fn ns_each_thing_that_could_be_wrong_with_a_discovery_is_told_and_trusted_by_nob
     });
 }
 
+#[test]
+fn ns_flannels_identity_is_looked_at_with_the_authority_that_was_discovered() {
+    on_a_fresh_host(|| {
+        let (authority, other) = (Authority::new(), Authority::new());
+        let mut answers = Answers::from([("/version", version(36)), (PATH, cluster_info(&authority.pem(), TOKEN))]);
+        answers.extend(REVIEWS.map(|review| (review, reviewed(true))));
+        let server = start(&authority, answers);
+        let with = |hash| {
+            let mut subject = node(&server, hash);
+            let identity = FlannelIdentity::TokenFile("/mnt/host/token".into());
+            subject.settings.flannel.as_mut().unwrap().datastore = Datastore::Kube(identity);
+            subject
+        };
+        passes(with(hash_of(&authority)), "flannel-rbac", "list nodes");
+        ends(with(hash_of(&other)), "flannel-rbac", &Outcome::Warning, "see apiserver");
+    });
+}
+
 fn context(subject: &Subject, opt: &Path) -> Context {
     let mut context = Context::new(subject.settings.clone(), Arc::new(Silent), CancellationToken::new());
     opt.clone_into(&mut context.opt);

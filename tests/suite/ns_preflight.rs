@@ -255,7 +255,7 @@ fn ns_a_kernel_without_a_needed_module_is_refused() {
 }
 
 #[test]
-fn ns_the_kubelets_kernel_defaults_are_compared_only_where_it_insists() {
+fn ns_a_kernel_that_the_kubelet_can_neither_set_nor_watch_is_refused() {
     on_a_fresh_host(|| {
         passes(subject(), "kernel-defaults", "the kubelet sets them itself");
         fs::write("/mnt/panic", "0\n").unwrap();
@@ -264,6 +264,13 @@ fn ns_the_kubelets_kernel_defaults_are_compared_only_where_it_insists() {
         sh("mount -o bind,remount,ro /proc/sys/kernel/panic");
         let found = fails(with_field("protectKernelDefaults", true), "kernel-defaults", "kernel.panic = 0");
         assert!(found.required.contains("kernel.panic = 10"));
+        // A kubelet that does not insist sets it, and ends where it cannot.
+        let found = fails(subject(), "kernel-defaults", "kernel.panic = 0: the kubelet sets them, and /proc/sys is read-only");
+        assert!(found.remedy.unwrap().contains("on the host itself"));
+        let rootless = serde_json::json!({ "KubeletInUserNamespace": true });
+        passes(with_field("featureGates", rootless), "kernel-defaults", "goes without");
+        sh("umount /proc/sys/kernel/panic; mount -t tmpfs tmpfs /dev && mknod -m 0666 /dev/null c 1 3");
+        fails(subject(), "kernel-defaults", "there is no /dev/kmsg");
     });
 }
 
@@ -293,7 +300,12 @@ fn ns_networks_that_overlap_are_named() {
         sh("ip link add flannel.1 type dummy 2>/dev/null || ip link add flannel.1 type bridge
             ip link set flannel.1 up && ip route add 10.244.7.0/24 dev flannel.1");
         passes(subject(), "cidr", "flannel.network 10.244.0.0/16");
-        sh("ip route add 10.244.3.0/24 via 10.0.1.1");
+        // udp and wireguard route the whole network to their device: a node that has it can be upgraded, and change its backend.
+        sh("ip link add flannel0 type bridge && ip link set flannel0 up && ip route add 10.244.0.0/16 dev flannel0");
+        passes(subject(), "cidr", "flannel.network 10.244.0.0/16");
+        sh("ip link delete flannel0; ip link add cni0 type bridge; ip link set cni0 up; ip route add 10.244.0.0/16 dev cni0");
+        fails(subject(), "cidr", "flannel.network 10.244.0.0/16 overlaps the route to 10.244.0.0/16 by cni0");
+        sh("ip link delete cni0; ip route add 10.244.3.0/24 via 10.0.1.1");
         fails(subject(), "cidr", "flannel.network 10.244.0.0/16 overlaps the route to 10.244.3.0/24 by bridge0");
         let mut around = subject();
         around.settings.flannel.as_mut().unwrap().network = "10.0.0.0/16".parse().unwrap();

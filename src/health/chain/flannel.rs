@@ -1,6 +1,9 @@
 //! flannel: its lease in subnet.env, its device with the lease's address, and its routes.
 
-use std::{net::IpAddr, path::Path};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    path::Path,
+};
 
 use super::{Link, Obstacle};
 use crate::{
@@ -11,6 +14,7 @@ use crate::{
 /// Where flannel writes its lease, and the CNI plugin reads it.
 const SUBNET: &str = "/run/flannel/subnet.env";
 const UNIT: &str = "flanneld.service";
+const LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0));
 
 /// What is installed of flannel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,7 +119,9 @@ fn judge(expected: &Flannel, pod_cidrs: &[String], text: Option<&str>, devices: 
     if expected.routes_network && !devices.routes.contains(&network) {
         return obstacle(format!("no route leads to {network} by {device}"));
     }
-    Ok(format!("subnet {subnet} on {device}, {} routes by it", devices.routes.len()))
+    // Every device has a route to fe80::/64 besides.
+    let routes = devices.routes.iter().filter(|route| !route.contains(LINK_LOCAL)).count();
+    Ok(format!("subnet {subnet} on {device}, {routes} route{} by it", if routes == 1 { "" } else { "s" }))
 }
 
 #[cfg(test)]
@@ -152,16 +158,18 @@ mod tests {
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             routes: routes.iter().map(|route| route.parse().unwrap()).collect(),
         };
-        let good = device(&["10.244.7.0"], &["10.244.8.0/24"]);
+        let good = device(&["10.244.7.0"], &["10.244.8.0/24", "fe80::/64"]);
         assert!(found(&vxlan, None, &good).contains("/run/flannel/subnet.env is not there"));
         assert!(found(&vxlan, Some("FLANNEL_MTU=1450\n"), &good).contains("tells no network"));
         assert!(found(&vxlan, Some(&LEASE.replace(".7.", ".9.")), &good).contains("of an earlier lease"));
         assert!(found(&vxlan, Some(LEASE), &Devices::default()).contains("flannel.1 is not there"));
         assert!(found(&vxlan, Some(LEASE), &device(&["10.244.9.0"], &[])).contains("has no address of 10.244.7.0/24"));
-        assert_eq!(found(&vxlan, Some(LEASE), &good), "ok: subnet 10.244.7.0/24 on flannel.1, 1 routes by it");
+        assert_eq!(found(&vxlan, Some(LEASE), &good), "ok: subnet 10.244.7.0/24 on flannel.1, 1 route by it");
         let udp = Flannel::of(true, Some(&json!({ "Backend": { "Type": "udp" } })));
         assert!(found(&udp, Some(LEASE), &good).contains("no route leads to 10.244.0.0/16 by flannel0"));
         assert!(found(&udp, Some(LEASE), &device(&["10.244.7.0"], &["10.244.0.0/16"])).starts_with("ok"));
+        let alone = device(&["10.244.7.0"], &["fe80::/64"]);
+        assert!(found(&vxlan, Some(LEASE), &alone).ends_with("0 routes by it"), "nobody else is there yet");
         let host_gw = Flannel::of(true, Some(&json!({ "Backend": { "Type": "host-gw" } })));
         assert_eq!(found(&host_gw, Some(LEASE), &Devices::default()), "ok: subnet 10.244.7.0/24");
     }

@@ -28,6 +28,34 @@ for unit in getty.target console-getty.service apt-daily.timer apt-daily-upgrade
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
 
+# A kubelet opens the kernel's log, and sets parameters of the kernel that are the machine's: in their places the copy has files
+# of its own. Sources: kubernetes, pkg/kubelet/oom and setupKernelTunables in pkg/kubelet/cm/container_manager_linux.go.
+cat >"$root/usr/local/sbin/hostlet-copy" <<'END'
+#!/bin/sh
+[ -e /dev/kmsg ] || mknod -m 0600 /dev/kmsg c 1 11
+mkdir -p /run/hostlet-copy
+for parameter in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys \
+    kernel/keys/root_maxbytes; do
+    own=/run/hostlet-copy/$(echo "$parameter" | tr / .)
+    cat "/proc/sys/$parameter" >"$own" && mount --bind "$own" "/proc/sys/$parameter"
+done
+END
+chmod 0755 "$root/usr/local/sbin/hostlet-copy"
+cat >"$root/etc/systemd/system/hostlet-copy.service" <<'END'
+[Unit]
+Description=What a kubelet needs of the machine, in a copy of it
+DefaultDependencies=no
+After=local-fs.target
+Before=sysinit.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/sbin/hostlet-copy
+END
+mkdir -p "$root/etc/systemd/system/sysinit.target.wants"
+ln -sf ../hostlet-copy.service "$root/etc/systemd/system/sysinit.target.wants/hostlet-copy.service"
+
 # What is to be there at the boot, units that it enables included.
 [ -z "$seed" ] || cp --archive "$seed/." "$root/"
 

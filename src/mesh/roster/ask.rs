@@ -10,10 +10,10 @@ use super::{Gap, Roster};
 use crate::{
     config::{CertificateAuthority, Cluster, Datastore, FlannelIdentity, Settings},
     host::{
-        api_server::{self, Credential, Door, NodesAnswer, Unreachable},
+        api_server::{self, Credential, Door, NodesAnswer, NotDiscovered, Unreachable},
         detached, files, kubeconfig,
     },
-    model::Secret,
+    model::{Digest, Secret},
 };
 
 /// How long one answer of all pages may take.
@@ -66,11 +66,16 @@ async fn once(cluster: &Cluster, identity: &FlannelIdentity) -> Result<Roster, F
     let path = match identity {
         FlannelIdentity::Kubeconfig(path) | FlannelIdentity::TokenFile(path) => path.display().to_string(),
     };
-    let (authority, identity) = (cluster.certificate_authority.clone(), identity.clone());
-    let read = detached::run("credentials", move || read(&authority, &identity)).await.map_err(|error| error.to_string());
-    let (authority, credential) = read
-        .and_then(|read| read)
-        .map_err(|why| Failed::new(why, format!("write the token of flannel's ServiceAccount into {path}: {TOKEN}")))?;
+    let (authority, credential) = match credential(cluster, identity, LIMIT).await {
+        Ok(known) => known,
+        Err(Unusable::File(why)) => {
+            return Err(Failed::new(why, format!("write the token of flannel's ServiceAccount into {path}: {TOKEN}")));
+        }
+        Err(Unusable::NotDiscovered(why)) => {
+            let remedy = "the check apiserver tells what to do; or list the nodes as mesh.peers";
+            return Err(Failed { transient: why.is_transient(), ..Failed::new(why.to_string(), remedy) });
+        }
+    };
     let door = Door { server: &cluster.server, authority: &authority, credential: Some(&credential) };
     match api_server::nodes(door, LIMIT).await {
         Ok(NodesAnswer::Listed(nodes)) => Ok(Roster::listed(nodes)),
@@ -94,16 +99,52 @@ fn unreachable(cluster: &Cluster, why: &Unreachable) -> Failed {
     Failed::new(format!("{}: {why}", cluster.server), "the check apiserver tells what to do; or list the nodes as mesh.peers")
 }
 
-/// The cluster's authority, and who flannel is towards its API server. Reading files may block.
+/// Why flannel cannot ask the API server.
+#[derive(Debug)]
+pub enum Unusable {
+    /// One of the files cannot be used.
+    File(String),
+    /// The cluster's authority is to be discovered, and is not.
+    NotDiscovered(NotDiscovered),
+}
+
+/// The cluster's authority, discovered within the limit where only its hash is known, and who flannel is towards its API server.
 ///
 /// # Errors
-/// Why one of the files cannot be used.
-pub fn read(authority: &CertificateAuthority, identity: &FlannelIdentity) -> Result<(Vec<u8>, Credential), String> {
+/// A file that cannot be used, or an authority that is not found.
+pub async fn credential(
+    cluster: &Cluster,
+    identity: &FlannelIdentity,
+    limit: Duration,
+) -> Result<(Vec<u8>, Credential), Unusable> {
+    let (wanted, who) = (cluster.clone(), identity.clone());
+    let read = detached::run("credentials", move || read(&wanted, &who)).await;
+    let (authority, credential) = read.map_err(|error| Unusable::File(error.to_string()))?.map_err(Unusable::File)?;
     let authority = match authority {
-        CertificateAuthority::Inline(pem) => pem.clone().into_bytes(),
-        CertificateAuthority::File(path) => files::read(path).map_err(|error| error.to_string())?,
-        CertificateAuthority::Discovered(_) => {
-            return Err("the cluster's authority is not discovered yet: see apiserver".to_owned());
+        Authority::Known(pem) => pem,
+        Authority::Hashed(hashes, token) => {
+            let token = token.ok_or(Unusable::NotDiscovered(NotDiscovered::NoToken))?;
+            let found = api_server::discover(&cluster.server, &token, &hashes, limit).await;
+            found.map_err(Unusable::NotDiscovered)?.into_bytes()
+        }
+    };
+    Ok((authority, credential))
+}
+
+/// What the files say of the cluster's authority.
+enum Authority {
+    Known(Vec<u8>),
+    /// The hashes that it may have, and the token to discover it with.
+    Hashed(Vec<Digest>, Option<Secret<String>>),
+}
+
+fn read(cluster: &Cluster, identity: &FlannelIdentity) -> Result<(Authority, Credential), String> {
+    let authority = match &cluster.certificate_authority {
+        CertificateAuthority::Inline(pem) => Authority::Known(pem.clone().into_bytes()),
+        CertificateAuthority::File(path) => Authority::Known(files::read(path).map_err(|error| error.to_string())?),
+        CertificateAuthority::Discovered(hashes) => {
+            let token = cluster.token_file().and_then(|path| files::read_text(path).ok());
+            Authority::Hashed(hashes.clone(), token.map(|token| Secret::new(token.trim().to_owned())))
         }
     };
     let credential = match identity {

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use serde::Serialize;
 
-pub use ask::{ask, read as flannel_credential};
+pub use ask::{Unusable, ask, credential as flannel_credential};
 
 use super::requirement::Node;
 use crate::{

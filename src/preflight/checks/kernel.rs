@@ -1,10 +1,13 @@
 //! What the kernel must be able to do, and how it must be set. Install sets what can be set; these look whether it can.
 
+use std::path::Path;
+
 use crate::{
     config::Backend,
     host::{
         capabilities::{Capability, Privileges},
         kernel::{self, Module},
+        look,
     },
     plan::KERNEL_DEFAULTS,
     preflight::{
@@ -43,7 +46,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "kernel-defaults",
-        tests: "the six settings that the kubelet insists on with protectKernelDefaults have its values, or can be set to them",
+        tests: "the six settings that the kubelet sets, or insists on with protectKernelDefaults, have its values or can be set to them; and the kernel's log is there (/dev/kmsg)",
         weight: ERROR,
         remedy: "set them in /etc/sysctl.d, or set kubelet.config.protectKernelDefaults = false",
         deadline: USUAL,
@@ -53,6 +56,9 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 const BY_INSTALL: &str = "will be set by install";
+const ON_THE_HOST: &str = "run hostlet on the host itself: a container has neither a /proc/sys to write nor /dev/kmsg";
+/// What the kubelet hears of processes that the kernel killed from.
+const KERNEL_LOG: &str = "/dev/kmsg";
 
 fn modules(subject: &Subject) -> Looked {
     let mut needed = vec![("overlay", "OVERLAY_FS"), ("nf_conntrack", "NF_CONNTRACK")];
@@ -204,17 +210,35 @@ fn bridge_netfilter(subject: &Subject) -> Looked {
     })
 }
 
+/// A kubelet sets them unless it is told to insist, and ends where it cannot: after it has told systemd that it is ready. It ends
+/// as well where it cannot watch the kernel's log. A rootless one may go without both (KubeletInUserNamespace).
 fn kernel_defaults(subject: &Subject) -> Looked {
-    if !subject.kubelet_flag("protectKernelDefaults", false) {
-        return Ok(Judgement::pass("the kubelet sets them itself"));
+    let gate = subject.kubelet_field("featureGates").and_then(|gates| gates["KubeletInUserNamespace"].as_bool());
+    if gate == Some(true) {
+        return Ok(Judgement::pass("KubeletInUserNamespace: the kubelet goes without"));
+    }
+    if !look::exists(Path::new(KERNEL_LOG)) {
+        return Ok(
+            Judgement::failure(format!("there is no {KERNEL_LOG}, and a kubelet does not start without")).remedy(ON_THE_HOST)
+        );
     }
     let found = differing(&KERNEL_DEFAULTS)?;
+    let insists = subject.kubelet_flag("protectKernelDefaults", false);
     if found.is_empty() {
         return Ok(Judgement::pass("all six"));
     }
     if are_writable(&found)? {
-        return Ok(Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found))));
+        return Ok(if insists {
+            Judgement::pass(format!("{}: {BY_INSTALL}", shown(&found)))
+        } else {
+            Judgement::pass("the kubelet sets them itself")
+        });
     }
     let wanted: Vec<_> = KERNEL_DEFAULTS.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-    Ok(Judgement::failure(shown(&found)).required(wanted.join(", ")))
+    let failure = if insists {
+        Judgement::failure(shown(&found))
+    } else {
+        Judgement::failure(format!("{}: the kubelet sets them, and /proc/sys is read-only", shown(&found))).remedy(ON_THE_HOST)
+    };
+    Ok(failure.required(wanted.join(", ")))
 }

@@ -103,9 +103,12 @@ fn disjoint(subject: &Subject) -> Looked {
             let link = link.map_or("", |link| link.name.as_str());
             let Ok(destination) = format!("{}/{}", route.base, route.length).parse::<Cidr>() else { continue };
             // What flannel and the bridge plugin make lies in the pods' network by design; host-gw's routes go by any link.
-            let inside =
-                name.starts_with("flannel.") && network.length() < destination.length() && network.contains(route.base);
-            let by_flannel = inside && (link.starts_with("flannel") || link == "cni0" || host_gateway);
+            // udp and wireguard route the whole network to their device, also while another backend is to take its place.
+            let within = name.starts_with("flannel.") && network.contains(route.base);
+            let by_flannel = match link {
+                link if link.starts_with("flannel") => within && network.length() <= destination.length(),
+                link => within && network.length() < destination.length() && (link == "cni0" || host_gateway),
+            };
             if destination.overlaps(*network) && !by_flannel {
                 found.push(format!("{name} {network} overlaps the route to {destination} by {link}"));
             }

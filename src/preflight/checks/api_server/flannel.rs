@@ -13,12 +13,9 @@ use http::{Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    config::{CertificateAuthority, Datastore, FlannelIdentity},
-    host::{
-        api_server::{self, Call, Door, Unreachable},
-        detached,
-    },
-    mesh,
+    config::{Datastore, FlannelIdentity},
+    host::api_server::{self, Call, Door, Unreachable},
+    mesh::{self, Unusable},
     preflight::{
         Subject,
         check::{Again, Judgement, Looking},
@@ -49,32 +46,24 @@ pub(super) fn may_do_its_work(subject: Arc<Subject>, until: Instant) -> Looking 
         let Some(Datastore::Kube(identity)) = settings.flannel.as_ref().map(|flannel| &flannel.datastore) else {
             return Ok(Judgement::pass("flannel asks nothing of the API server"));
         };
-        let mut authority = cluster.certificate_authority.clone();
-        if let CertificateAuthority::Discovered(_) = authority {
-            super::answers(&subject, cluster, until).await?;
-            match subject.settled().await.cluster.map(|cluster| cluster.certificate_authority) {
-                Some(discovered @ CertificateAuthority::Inline(_)) => authority = discovered,
-                _ => return Ok(see_apiserver()),
-            }
-        }
-        let who = identity.clone();
-        let read = detached::run("credentials", move || mesh::flannel_credential(&authority, &who)).await?;
-        let (authority, credential) = match read {
-            Ok(read) => read,
-            Err(why) => return Ok(cannot_be_read(identity, &why)),
+        let left = || until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
+        let (authority, credential) = match mesh::flannel_credential(cluster, identity, left()).await {
+            Ok(known) => known,
+            Err(Unusable::File(why)) => return Ok(cannot_be_read(identity, &why)),
+            Err(Unusable::NotDiscovered(_)) => return Ok(not_known()),
         };
         let door = Door { server: &cluster.server, authority: &authority, credential: Some(&credential) };
-        let limit = until.saturating_duration_since(Instant::now()).saturating_sub(TO_ANSWER);
+        let limit = left();
         let reviews = join_all(NEEDED.map(|needed| review(door, needed, limit))).await;
         Ok(match reviews.into_iter().collect::<Result<Vec<_>, _>>() {
-            // Said once is enough.
-            Err(_) => see_apiserver(),
+            Err(_) => not_known(),
             Ok(reviews) => judge(identity, &reviews),
         })
     })
 }
 
-fn see_apiserver() -> Judgement {
+/// Why the API server cannot be asked is apiserver's finding: said once is enough.
+fn not_known() -> Judgement {
     Judgement::warning("not known: see apiserver").remedy("see apiserver").again(Again::Yes)
 }
 
