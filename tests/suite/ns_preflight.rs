@@ -265,7 +265,7 @@ fn ns_a_kernel_that_the_kubelet_can_neither_set_nor_watch_is_refused() {
         let found = fails(with_field("protectKernelDefaults", true), "kernel-defaults", "kernel.panic = 0");
         assert!(found.required.contains("kernel.panic = 10"));
         // A kubelet that does not insist sets it, and ends where it cannot.
-        let found = fails(subject(), "kernel-defaults", "kernel.panic = 0: the kubelet sets them, and /proc/sys is read-only");
+        let found = fails(subject(), "kernel-defaults", "the kubelet sets them, and /proc/sys is read-only");
         assert!(found.remedy.unwrap().contains("on the host itself"));
         let rootless = serde_json::json!({ "KubeletInUserNamespace": true });
         passes(with_field("featureGates", rootless), "kernel-defaults", "goes without");

@@ -32,11 +32,12 @@ pub(super) fn is_installed(subject: &Subject) -> bool {
     names.is_ok_and(|names| names.iter().any(|name| matches!(name.as_str(), "current" | "generations")))
 }
 
-/// Whether the process is hostlet's own kubelet or flanneld: its unit, executing a file of the store.
+/// Whether the process is hostlet's own kubelet or flanneld: its unit, executing a file of the store. One that is ending executes
+/// nothing any more: a flanneld that waits for its Node ends again and again.
 pub(super) fn is_ours(subject: &Subject, process: &Process, name: &str) -> bool {
     let unit_is_ours = process.unit().and_then(|unit| unit.strip_suffix(".service")) == Some(name);
     let store = subject.places.home.join("store");
-    unit_is_ours && process.executable.as_ref().is_some_and(|executable| executable.starts_with(store))
+    unit_is_ours && process.executable.as_ref().is_none_or(|executable| executable.starts_with(store))
 }
 
 /// Programs that are or contain a kubelet or a flanneld, as the kernel names their processes.
@@ -232,6 +233,8 @@ mod tests {
         // Replaced in the store while it runs.
         assert!(ours("/opt/hostlet/store/ab-kubelet-1.36.4/bin/kubelet (deleted)", unit));
         assert!(!ours("/usr/bin/kubelet", unit));
+        let ending = |group| is_ours(&subject(), &Process { executable: None, ..process("", group) }, "kubelet");
+        assert!(ending(unit) && !ending("/system.slice/other.service"));
         assert!(!ours("/opt/hostlet/store/ab-kubelet-1.36.4/bin/kubelet", "/system.slice/other.service"));
     }
 
