@@ -54,6 +54,8 @@ fn change(line: &str) -> Option<String> {
         _ if resumed && !matches!(name, "adjtimex" | "clock_adjtime") => true,
         "open" | "openat" | "openat2" => opens_to_read(arguments),
         "clone" | "clone3" | "fork" | "vfork" => !arguments.contains("CLONE_NEW"),
+        // The process ended, and this thread of it with it, before strace could look which call it was about to make.
+        "???" => arguments.trim() == "<unfinished ...>",
         "adjtimex" | "clock_adjtime" => arguments.contains("modes=0,") || arguments.ends_with("<unfinished ...>"),
         "ioctl" => ["TCGETS", "TIOCGWINSZ", "FIONBIO", "FIONREAD", "TIOCGPGRP"].iter().any(|asks| arguments.contains(asks)),
         // The tables of packet filters are set over sockets' options.
@@ -125,6 +127,7 @@ fn a_call_is_judged_by_its_name_and_by_what_it_is_told() {
         "12 openat(AT_FDCWD, \"/etc/hosts\", O_RDONLY|O_CLOEXEC) = 3",
         "12 openat(AT_FDCWD, \"/dev/null\", O_RDWR|O_CLOEXEC) = 3",
         "12 <... openat resumed>) = 3",
+        "12 ???( <unfinished ...>",
         "12 clone3({flags=CLONE_VM|CLONE_THREAD, stack=0x1} => {parent_tid=[0]}, 88) = 13",
         "12 adjtimex({modes=0, offset=0, status=STA_UNSYNC}) = 5 (TIME_ERROR)",
         "12 sendto(4, [{nlmsg_len=32, nlmsg_type=RTM_GETLINK, nlmsg_flags=NLM_F_REQUEST|NLM_F_DUMP}, {}], 32, 0, NULL, 0) = 32",
