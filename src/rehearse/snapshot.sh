@@ -28,8 +28,8 @@ else
         xargs --delimiter="\n" systemctl show --property=Id,LoadState,ActiveState,SubState,MainPID,NRestarts,NeedDaemonReload -- |
         awk -v RS= '{ gsub("\n", " "); match($0, /Id=[^ ]+/); name = substr($0, RSTART + 3, RLENGTH - 3); print "unit " name "\t" $0 }'
 fi |
-    # The harness's own, and those that run by themselves, whenever they like.
-    grep -v -e '^unit run-netns' -e '^unit systemd-tmpfiles-clean\.' -e '^unit systemd-hostnamed\.' -e '^unit systemd-timedated\.' -e '^unit systemd-localed\.'
+    # The harness's own, those that run by themselves, whenever they like, and mounts of the boot that systemd hears of late.
+    grep -v -e '^unit run-netns' -e '^unit run-credentials-' -e '^unit proc-sys-' -e '^unit systemd-tmpfiles-clean\.' -e '^unit systemd-hostnamed\.' -e '^unit systemd-timedated\.' -e '^unit systemd-localed\.'
 awk '{ options = ""; for (i = 7; $i != "-"; i++) options = options " " $i; print "mount " $5 " #" ++count[$5] "\t" $4 " " $6 options }' /proc/1/mountinfo
 ip -oneline link | awk '{ name = $2; $1 = ""; print "link " name "\t" $0 }'
 ip -4 -oneline address | awk '{ print "address " $2 " " $4 "\t" $0 }' | sed -E 's/valid_lft.*//'

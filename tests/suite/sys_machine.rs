@@ -20,14 +20,19 @@ async fn sys_a_copy_of_this_machine_boots_with_containerd_and_a_default_route() 
 }
 
 #[tokio::test]
-async fn sys_commands_in_a_copy_run_in_its_cgroup_and_may_set_its_network_sysctls_but_no_others() {
+async fn sys_commands_in_a_copy_run_in_its_cgroup_and_set_no_parameters_of_the_machines_kernel() {
     let machine = boot().await;
     let cgroup = machine.read("/proc/self/cgroup").await.unwrap();
     assert!(cgroup.contains("::/init.scope\n"), "{cgroup}");
     let output = machine.run(&["sysctl", "-w", "net.ipv4.ip_forward=1"]).await.unwrap();
     assert!(output.status.success(), "{output}");
-    let output = machine.run(&["sh", "-c", "echo 10 > /proc/sys/kernel/panic"]).await.unwrap();
+    let output = machine.run(&["sh", "-c", "echo 1 > /proc/sys/kernel/sysrq"]).await.unwrap();
     assert!(!output.status.success(), "{output}");
+    // What a kubelet sets lands in a file of the copy's own, and it can watch for the kernel's log.
+    let machines = || std::fs::read_to_string("/proc/sys/kernel/panic").unwrap();
+    let before = machines();
+    let own = machine.script("echo 47 >/proc/sys/kernel/panic; cat /proc/sys/kernel/panic; : </dev/kmsg").await.unwrap();
+    assert_eq!((own.as_str(), machines()), ("47\n", before));
 }
 
 #[tokio::test]
