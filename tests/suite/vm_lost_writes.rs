@@ -31,7 +31,7 @@ const LOG_WRITES: &str = "
     mkfs.ext4 -q -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 /dev/mapper/logged
     mount_on /dev/mapper/logged";
 /// Of some hundred flushes; more with `HOSTLET_FLUSHES`.
-const TRIED: usize = 6;
+const TRIED: usize = 4;
 const MEBIBYTE: u64 = 1 << 20;
 
 #[tokio::test]
