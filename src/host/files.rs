@@ -246,8 +246,10 @@ pub fn copy_durably(from: &Path, to: &Path) -> Result<()> {
 /// Labels a program of ours as the system's are, durably (see [`labels::label_as_program`]).
 pub fn label_program(path: &Path) -> Result<()> {
     let file = open(path)?;
-    labels::label_as_program(&file, path)?;
-    file.sync_all().map_err(FileError::doing("syncing", path))
+    if labels::label_as_program(&file, path)? {
+        file.sync_all().map_err(FileError::doing("syncing", path))?;
+    }
+    Ok(())
 }
 
 /// Copies a program to a file of ours with this mode, which appears whole and labelled.

@@ -47,15 +47,16 @@ pub fn selinux_type(path: &Path) -> Result<Option<String>, FileError> {
 
 /// Labels a file of ours as the system's programs are, so that systemd starts it in the domain that the policy has for what an
 /// administrator installs. What is made below `/opt` is labelled as data otherwise (`usr_t`), and a kubelet of that label
-/// stays in systemd's own domain. Where SELinux is not, nothing happens. The caller syncs the file.
-pub fn label_as_program(file: &File, path: &Path) -> Result<(), FileError> {
+/// stays in systemd's own domain. Where SELinux is not, nothing happens. Tells whether it did: then the caller syncs the file.
+pub fn label_as_program(file: &File, path: &Path) -> Result<bool, FileError> {
     if selinux()? == SeLinux::Absent {
-        return Ok(());
+        return Ok(false);
     }
-    let Some(label) = label(Path::new(PROGRAMS))? else { return Ok(()) };
+    let Some(label) = label(Path::new(PROGRAMS))? else { return Ok(false) };
     match fsetxattr(file, LABEL, &label, XattrFlags::empty()) {
+        Ok(()) => Ok(true),
         // A file system without labels has one for all that is on it, by its mount.
-        Ok(()) | Err(Errno::NOTSUP) => Ok(()),
+        Err(Errno::NOTSUP) => Ok(false),
         Err(errno) => Err(FileError::doing("labelling", path)(io::Error::from(errno))),
     }
 }
